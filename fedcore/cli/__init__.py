@@ -1,0 +1,1 @@
+"""The command ``fedcore``: what people type, and what they see of it."""
