@@ -1,0 +1,91 @@
+"""What a coordinator is told from outside: flags, then ``FEDCORE_*`` variables, then defaults. What it trains stands in the job file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["InvalidOptions", "Options", "variable"]
+
+_VARIABLES = {"job": "FEDCORE_JOB_FILE", "tls_cert": "FEDCORE_TLS_CERT_FILE", "tls_key": "FEDCORE_TLS_KEY_FILE"}
+"""Names that are not the field's own: in a pod ``FEDCORE_JOB`` is the job's name, and all that holds a path to a secret ends in _FILE."""
+
+
+class InvalidOptions(ValueError):
+    """Options that cannot work; the message has one line per problem."""
+
+
+class Options(BaseModel):
+    """A coordinator's options. Field ``x`` is the flag ``--x`` and the variable that `variable` names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: Path
+    """A FederatedJob, YAML or JSON, or the supervisor's job input; looked at once a second."""
+    run_dir: Path
+    """Where the run's files lie. An unfinished run is resumed."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod serves its workers; on one machine the local runner says 127.0.0.1
+    """Address to listen at, for both ports."""
+    port: int = Field(8470, ge=0, le=65535)
+    """Port for workers; 0 takes a free one."""
+    metrics_port: int = Field(9464, ge=0, le=65535)
+    """Port for metrics, health and progress; 0 takes a free one."""
+    token_file: Path | None = None
+    """File with the token that workers must show; without it any caller may join."""
+    tls_cert: Path | None = None
+    """Certificate chain; with ``tls_key`` workers are served over TLS."""
+    tls_key: Path | None = None
+    attempt: int = Field(1, ge=1)
+    """Which start of this job's coordinator this is, as its supervisor counts."""
+    termination_file: Path | None = None
+    """Gets one JSON object at the end, saying how the job ended."""
+    lifeline_fd: int | None = Field(None, ge=0)
+    """Pipe from the process that started this one; at its end this one ends too."""
+    events_fd: int | None = Field(None, ge=0)
+    """Gets each line of events.jsonl too. It may be non-blocking: a line that does not fit is left out, the file has it."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key go together")
+        return self
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], given: Mapping[str, Any] | None = None) -> Options:
+        """Build the options from given values and, where they are missing or None, from the environment.
+
+        Raises
+        ------
+        InvalidOptions
+            Something is missing or wrong; all problems at once.
+        """
+        values: dict[str, Any] = {}
+        for field in cls.model_fields:
+            value = None if given is None else given.get(field)
+            if value is None:
+                value = environment.get(variable(field)) or None
+            if value is not None:
+                values[field] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidOptions("\n".join(_problem(item) for item in error.errors())) from None
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of an option."""
+    return _VARIABLES.get(field, f"FEDCORE_{field.upper()}")
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not item["loc"]:
+        return message
+    field = str(item["loc"][0])
+    name = f"--{field.replace('_', '-')} (or {variable(field)})"
+    return f"{name} is required" if item["type"] == "missing" else f"{name}: {message}, got {item['input']!r}"
