@@ -6,11 +6,13 @@ not there, or something that it imports? Each case has a sentence of its own her
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from functools import partial
 from pathlib import Path
@@ -83,33 +85,31 @@ def check_entrypoint(entrypoint: str, search_dir: Path | None = None, timeout: f
     reading, writing = os.pipe()
     command = [sys.executable, "-P", "-c", "from fedcore.tasks.entrypoint import _report; _report()"]
     command += [str(writing), entrypoint, "" if search_dir is None else str(search_dir)]
+    # Neither the pipe nor stderr is read to its end: a process that the task leaves behind could hold it open for ever.
+    os.set_blocking(reading, False)
     try:
-        done = subprocess.run(
-            command,
-            check=False,
-            pass_fds=[writing],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-        )
+        with tempfile.TemporaryFile() as stderr:
+            done = subprocess.run(
+                command,
+                check=False,
+                pass_fds=[writing],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                timeout=timeout,
+            )
+            stderr.seek(0)
+            written = stderr.read().decode(errors="replace")
+        # The parent's own end of the pipe is still open, so an empty one is "would block".
+        with contextlib.suppress(BlockingIOError):
+            return os.read(reading, _MESSAGE_BYTES).decode(errors="replace").removeprefix("ok") or None
     except subprocess.TimeoutExpired:
         return f'cannot import "{entrypoint}": it took longer than {timeout:g} s'
-    else:
-        os.close(writing)
-        writing = -1
-        with os.fdopen(os.dup(reading), "rb") as pipe:
-            message = pipe.read().decode(errors="replace")
-        if not message:
-            last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-            return f'cannot import "{entrypoint}": the process ended with exit code {done.returncode} on the way: {last}'
-        return message.removeprefix("ok") or None
     finally:
         os.close(reading)
-        if writing >= 0:
-            os.close(writing)
+        os.close(writing)
+    last = (written.strip().splitlines() or ["it wrote nothing"])[-1]
+    return f'cannot import "{entrypoint}": the process ended with exit code {done.returncode} on the way: {last}'
 
 
 def _report() -> None:
