@@ -86,7 +86,10 @@ class AdoptInitial:
 
 @dataclass(frozen=True, slots=True)
 class WriteVersion:
-    """Close the sum, write it as ``version`` with its checkpoint, durable; answered by `VersionWritten` or `WriteFailed`."""
+    """Close the sum, write it as ``version`` with its checkpoint, durable; answered by `VersionWritten` or `WriteFailed`.
+
+    The checkpoint's ``closed`` holds the records that follow once it is durable, so that a crash in between loses no line of the log.
+    """
 
     version: int
     checkpoint: Mapping[str, Any]
