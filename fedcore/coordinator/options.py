@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,7 @@ _VARIABLES = {"job": "FEDCORE_JOB_FILE", "tls_cert": "FEDCORE_TLS_CERT_FILE", "t
 """Names that are not the field's own: in a pod ``FEDCORE_JOB`` is the job's name, and all that holds a path to a secret ends in _FILE."""
 
 
-class InvalidOptions(ValueError):
+class InvalidOptions(ValueError):  # noqa: N818 - the same word as in the worker
     """Options that cannot work; the message has one line per problem."""
 
 
