@@ -1,11 +1,12 @@
 import gzip
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fedcore.tasks.mnist.dataset import SHIPPED, DigitsError, load_mnist
+from fedcore.tasks.mnist.dataset import SHIPPED, DigitsError, DownloadError, load_mnist
 from fedcore.tasks.mnist.make_subset import main, stratified
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -107,6 +108,15 @@ def test_a_broken_gzip_is_named(folder):
 def test_without_folder_and_torchvision_the_way_out_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(DigitsError, match=r"FEDCORE_DATA.*fedcore\[torch\]"):
+        load_mnist("full")
+
+
+def test_a_failed_download_is_told_apart(monkeypatch):
+    def refuse(*_args, **_options):
+        raise RuntimeError("Error downloading")
+
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(MNIST=refuse))
+    with pytest.raises(DownloadError, match=r"failed: Error downloading; set FEDCORE_DATA"):
         load_mnist("full")
 
 

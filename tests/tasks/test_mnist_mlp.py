@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from fedcore.tasks.mnist import numpy_task
-from fedcore.tasks.mnist.dataset import DigitsError
 from fedcore.tasks.mnist.mlp import _cross_entropy, _forward, _gradients
 from fedcore.tasks.parameters import InvalidParameter
 from fedcore.tasks.task import Context, Work
@@ -127,5 +126,5 @@ def test_wrong_parameters_are_refused(name, value, words):
 
 
 def test_the_whole_set_needs_its_folder(tmp_path):
-    with pytest.raises(DigitsError, match="missing train-images"):
+    with pytest.raises(InvalidParameter, match=r"parameters\.dataset: the whole MNIST set is not in .* missing train-images"):
         numpy_task(Context(0, 5, 0, {"dataset": "full"}, data_dir=tmp_path))

@@ -18,7 +18,7 @@ from fedcore.tasks.mnist.idx import IdxError, read_idx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SHIPPED", "Digits", "DigitsError", "Mnist", "load_mnist"]
+__all__ = ["SHIPPED", "Digits", "DigitsError", "DownloadError", "Mnist", "load_mnist"]
 
 SHIPPED = Path(__file__).parent / "data" / "mnist-subset.npz"
 """12,000 training and 2,000 test images, see the README beside it."""
@@ -27,7 +27,11 @@ _FILES = {"train": "train-{}-ubyte", "test": "t10k-{}-ubyte"}
 
 
 class DigitsError(Exception):
-    """The whole set is not where it was looked for, or is broken."""
+    """The whole set is not where it was looked for, or is broken, and will be so the next time."""
+
+
+class DownloadError(Exception):
+    """The download of the whole set failed; the next one may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ def load_mnist(dataset: str = "shipped", data_dir: Path | None = None) -> Mnist:
     Raises
     ------
     DigitsError
-        The folder lacks files, or one is broken; or the download failed, or torchvision is not there.
+        The folder lacks files, or one is broken; or there is neither a folder nor torchvision.
+    DownloadError
+        The download failed.
     """
     if dataset == "shipped":
         with np.load(SHIPPED, allow_pickle=False) as arrays:
@@ -122,5 +128,5 @@ def _download() -> Path:
     try:
         MNIST(str(folder), train=True, download=True)
     except (OSError, RuntimeError) as error:
-        raise DigitsError(f"the download of MNIST failed: {error}; set FEDCORE_DATA to a folder that has its files") from error
+        raise DownloadError(f"the download of MNIST failed: {error}; set FEDCORE_DATA to a folder that has its files") from error
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcore.tasks.mnist.dataset import Digits, load_mnist
+from fedcore.tasks.mnist.dataset import Digits, DigitsError, load_mnist
 from fedcore.tasks.parameters import InvalidParameter, Parameters
 from fedcore.tasks.partition import evaluation_share, parse_partition
 
@@ -45,9 +45,9 @@ def prepare(context: Context, *, learning_rate: float, momentum: float) -> Setti
     Raises
     ------
     InvalidParameter
-        A parameter is unknown or out of bounds.
-    DigitsError
-        The whole set was asked for and is not there.
+        A parameter is unknown or out of bounds, or the whole set was asked for and is not there.
+    DownloadError
+        The whole set could not be fetched.
     """
     parameters = Parameters(context.parameters)
     rate = parameters.number("learningRate", learning_rate, above=0)
@@ -59,7 +59,10 @@ def prepare(context: Context, *, learning_rate: float, momentum: float) -> Setti
     images_text = parameters.text("images", "")
     parameters.finish()
 
-    mnist = load_mnist(dataset, context.data_dir)
+    try:
+        mnist = load_mnist(dataset, context.data_dir)
+    except DigitsError as error:
+        raise InvalidParameter("dataset", dataset, "shipped, or full where its files are", str(error)) from error
     total = len(mnist.train)
     images = int(images_text) if images_text.isdecimal() else total if not images_text else 0
     if not context.replicas <= images <= total:
