@@ -1,0 +1,314 @@
+"""The wire as a worker sees it: XML-RPC calls, the model's octet stream, uploads. One attempt each; who calls decides on retries.
+
+Each thread has one kept-alive connection. Bodies go in pieces of 256 KiB: the kernel, TLS and checksums work on what is still in the
+processor's cache. `http.client` sets ``TCP_NODELAY`` itself and never asks for compression.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import select
+import socket
+import ssl
+import threading
+import zlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from fedcore.wire.protocol import RPC_PATH, Base, UploadReply, uploads_path
+from fedcore.wire.xmlrpc import BadXml, encode_call, parse_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["Client", "Download", "HttpRefused", "Transient", "Uploaded"]
+
+PIECE_BYTES = 256 * 1024
+_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
+"""How long an answer may take beyond the time a call asked to be parked for."""
+_TRANSFER_SECONDS = 60.0
+"""Longest silence within a transfer."""
+_HEALS = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+class Transient(Exception):  # noqa: N818 - a state of the world
+    """No useful answer, this time. ``heard`` tells whether anything answered at all."""
+
+    def __init__(self, message: str, *, heard: bool = False, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.heard = heard
+        self.retry_after_seconds = retry_after_seconds
+
+
+class HttpRefused(Exception):  # noqa: N818 - an answer
+    """A status that another attempt would get again."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"HTTP {status}: {message}")
+        self.status = status
+
+
+@dataclass(slots=True)
+class Download:
+    """A file on its way in; an attempt goes on where the one before broke off."""
+
+    buffer: bytearray
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The answer to an upload, and the checksum of what was sent (None if the answer came before the end of the body)."""
+
+    status: int
+    reply: UploadReply
+    crc32: int | None
+
+
+class Client:
+    """Connections to one coordinator, usable from several threads.
+
+    Parameters
+    ----------
+    url : str
+        http or https, with a path prefix if a proxy wants one.
+    ca_file : Path, optional
+        Certificates to trust, instead of the system's.
+    """
+
+    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+        self._url = urlsplit(url)
+        self._tls = ssl.create_default_context(cafile=ca_file) if self._url.scheme == "https" else None
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[http.client.HTTPConnection] = []
+        self._closed = False
+        self._parked: http.client.HTTPConnection | None = None
+        self._interrupted = False
+
+    def call(
+        self,
+        method: str,
+        params: tuple[Any, ...],
+        *,
+        wait_seconds: float = 0.0,
+        answer_seconds: float = _ANSWER_SECONDS,
+        interruptible: bool = False,
+    ) -> Any:
+        """Make one XML-RPC call that the coordinator may park for ``wait_seconds``, with ``answer_seconds`` for the rest.
+
+        Raises
+        ------
+        RpcFault
+            The coordinator's refusal.
+        Transient, HttpRefused
+            There was no XML-RPC answer.
+        """
+        body = encode_call(method, params)
+
+        def send(connection: http.client.HTTPConnection) -> None:
+            if interruptible:
+                self._park(connection)
+            connection.request("POST", self._path(RPC_PATH), body, {"Content-Type": "text/xml"})
+
+        try:
+            response = self._exchange(send, wait_seconds + answer_seconds)
+            answer = self._rest(response)
+        finally:
+            if interruptible:
+                with self._lock:
+                    self._parked = None
+        if response.status != HTTPStatus.OK:
+            raise _failure(response, answer)
+        try:
+            return parse_response(answer)
+        except BadXml as error:
+            raise HttpRefused(response.status, f"no XML-RPC answer: {error}") from error
+
+    def download(self, base: Base, session: str, into: Download) -> None:
+        """Fetch a version of the model; what arrives before a failure stays in ``into``."""
+        headers = {"Authorization": f"Bearer {session}"}
+        if into.received:
+            headers["Range"] = f"bytes={into.received}-"
+
+        def send(connection: http.client.HTTPConnection) -> None:
+            connection.request("GET", self._path(urlsplit(base.href).path), headers=headers)
+
+        response = self._exchange(send, _TRANSFER_SECONDS)
+        if response.status == HTTPStatus.OK:
+            into.received = 0
+        elif response.status != HTTPStatus.PARTIAL_CONTENT:
+            raise _failure(response, self._rest(response))
+        expected = len(into.buffer) - into.received
+        if response.length != expected:
+            self._close()
+            raise Transient(f"{response.length} bytes of weights announced, {expected} expected", heard=True)
+        try:
+            with memoryview(into.buffer) as view:
+                while count := response.readinto(view[into.received : into.received + PIECE_BYTES]):
+                    into.received += count
+            response.read()  # marks the response as done, so that the connection can be used again
+        except (OSError, http.client.HTTPException) as error:
+            self._close()
+            raise Transient(_describe(error), heard=True) from error
+        if into.received < len(into.buffer):
+            self._close()
+            raise Transient(f"the weights end after {into.received} of {len(into.buffer)} bytes", heard=True)
+
+    def upload(self, round_number: int, base_id: str, body: memoryview, session: str) -> Uploaded:
+        """Send an update's file. Any status that `UploadReply` speaks of is an answer, not an error."""
+        sent: list[int | None] = [None]
+
+        def send(connection: http.client.HTTPConnection) -> None:
+            connection.putrequest("PUT", self._path(uploads_path(round_number)))
+            connection.putheader("Authorization", f"Bearer {session}")
+            connection.putheader("Fedcore-Base", base_id)
+            connection.putheader("Content-Type", "application/octet-stream")
+            connection.putheader("Content-Length", str(body.nbytes))
+            connection.endheaders()
+            sent[0] = _send_pieces(connection, body)
+
+        response = self._exchange(send, _TRANSFER_SECONDS)
+        answer = self._rest(response)
+        if sent[0] is None:  # the rest of the body is still owed on this connection
+            self._close()
+        spoken_of = {HTTPStatus.CREATED, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+        if response.status not in spoken_of:
+            raise _failure(response, answer)
+        try:
+            return Uploaded(response.status, UploadReply.model_validate_json(answer), sent[0])
+        except ValidationError:
+            raise Transient(f"HTTP {response.status} with a body that is no upload's answer", heard=True) from None
+
+    def interrupt(self) -> None:
+        """Break off the interruptible call under way, and refuse further ones; called from another thread."""
+        with self._lock:
+            self._interrupted = True
+            if self._parked is not None and self._parked.sock is not None:
+                _shut(self._parked)
+
+    def disconnect(self) -> None:
+        """Close this thread's connection."""
+        self._close()
+
+    def close(self) -> None:
+        """Close this thread's connection and break off the calls of the others; no call can be made any more."""
+        self._close()
+        with self._lock:
+            self._closed = True
+            for connection in self._connections:
+                if connection.sock is not None:
+                    _shut(connection)
+
+    def _park(self, connection: http.client.HTTPConnection) -> None:
+        if connection.sock is None:
+            connection.connect()
+        with self._lock:
+            if self._interrupted:
+                raise Transient("interrupted")
+            self._parked = connection
+
+    def _path(self, path: str) -> str:
+        return self._url.path.rstrip("/") + path
+
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            host = self._url.hostname or ""
+            if self._tls is None:
+                connection = http.client.HTTPConnection(host, self._url.port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES)
+            else:
+                connection = http.client.HTTPSConnection(
+                    host, self._url.port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES, context=self._tls
+                )
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+    def _close(self) -> None:
+        self._connection().close()
+
+    def _exchange(self, send: Callable[[http.client.HTTPConnection], None], timeout: float) -> http.client.HTTPResponse:
+        connection = self._connection()
+        while True:
+            if self._closed:
+                raise Transient("closed")
+            reused = connection.sock is not None
+            try:
+                if connection.sock is None:
+                    connection.connect()
+                connection.sock.settimeout(timeout)
+                send(connection)
+                return connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                # A kept-alive connection may have been closed from the other side meanwhile: that says nothing of the coordinator.
+                if reused and isinstance(error, ConnectionError) and not self._interrupted:
+                    continue
+                raise Transient(_describe(error)) from error
+            except Transient:
+                connection.close()
+                raise
+
+    def _rest(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._close()
+            raise Transient(_describe(error), heard=True) from error
+
+
+def _send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> int | None:
+    """Send the body, and return its checksum; None if an answer came before its end, which is then not sent."""
+    watch = None
+    if not isinstance(connection.sock, ssl.SSLSocket):  # there, readable may mean a session ticket
+        watch = select.poll()
+        watch.register(connection.sock, select.POLLIN)
+    checksum = 0
+    for start in range(0, body.nbytes, PIECE_BYTES):
+        if watch is not None and watch.poll(0):
+            return None
+        piece = body[start : start + PIECE_BYTES]
+        try:
+            connection.send(piece)
+        except ConnectionError:
+            if start == 0:
+                raise
+            return None  # refused half-way: the answer may lie in the receive buffer
+        checksum = zlib.crc32(piece, checksum)
+    return checksum
+
+
+def _shut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError):  # already broken
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _failure(response: http.client.HTTPResponse, body: bytes) -> Transient | HttpRefused:
+    text = " ".join(body[:200].decode("utf-8", "replace").split()) or response.reason
+    if response.status in _HEALS:
+        after = response.headers.get("Retry-After", "")
+        return Transient(
+            f"HTTP {response.status}: {text}", heard=True, retry_after_seconds=min(float(after), 60.0) if after.isdigit() else 0.0
+        )
+    return HttpRefused(response.status, text)

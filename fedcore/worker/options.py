@@ -1,0 +1,104 @@
+"""What a worker is told from outside: flags, then ``FEDCORE_*`` variables, then defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["InvalidOptions", "Options"]
+
+
+class InvalidOptions(ValueError):  # noqa: N818 - says what is invalid, as InvalidJob does
+    """Options that cannot work; the message has one line per problem."""
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f'"{url}" is no address of a coordinator; it looks like http://host:8470')
+    return url.rstrip("/")
+
+
+class Options(BaseModel):
+    """A worker's options. Field ``x`` is the flag ``--x`` and the variable ``FEDCORE_X``, `data_dir` being ``FEDCORE_DATA``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coordinator: Annotated[str, AfterValidator(_checked_url)]
+    """Address of the coordinator, http or https."""
+    entrypoint: str = Field(pattern=r"^[^:\s]+:[^:\s]+$")
+    """``module:attribute`` that makes the task."""
+    index: int | None = Field(None, ge=0)
+    """Place among the workers; without it the coordinator gives one, by name."""
+    attempt: int = Field(1, ge=1)
+    """Counts restarts of this index; a higher one replaces a lower one."""
+    name: str = ""
+    """Name in reports; ``worker-<index>`` unless set."""
+    token_file: Path | None = None
+    """File with the join token; read at each registration, so that it may be renewed."""
+    ca_file: Path | None = None
+    """Certificates to trust for https, instead of the system's."""
+    data_dir: Path | None = None
+    """Folder with the data set, handed to the task."""
+    job_dir: Path | None = None
+    """Folder put first on the import path: a task may lie beside its job file."""
+    ready_file: Path | None = None
+    """Exists while the worker is registered: the readiness probe of its pod."""
+    termination_file: Path | None = None
+    """Gets one JSON object at the end, saying why."""
+    lifeline_fd: int | None = Field(None, ge=0)
+    """Pipe from the process that started this one; at its end this one ends too."""
+    slow: float = Field(1.0, ge=1.0)
+    """Train as a machine slower by this factor would: for demonstrations and tests."""
+    unreachable_seconds: float = Field(600.0, gt=0)
+    """How long to look for a coordinator that does not answer. 600: longer than it takes to move one to another node."""
+    drain_seconds: float = Field(20.0, ge=0)
+    """Time between SIGTERM and the end at the latest. 20: below the 30 s that pods have by default."""
+    ready_grace_seconds: float = Field(60.0, ge=0)
+    """How long the ready file outlives the session. 60: a coordinator's restart must not turn all workers unready."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], given: Mapping[str, Any] | None = None) -> Options:
+        """Build the options from given values and, where they are missing or None, from the environment.
+
+        Raises
+        ------
+        InvalidOptions
+            Something is missing or wrong; all problems at once.
+        """
+        values: dict[str, Any] = {}
+        for field in cls.model_fields:
+            variable = _variable(field)
+            value = None if given is None else given.get(field)
+            if value is None:
+                value = environment.get(variable) or None
+            if value is not None:
+                values[field] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidOptions("\n".join(_problem(item) for item in error.errors())) from None
+
+    @property
+    def display_name(self) -> str:
+        """Name to register with."""
+        return self.name or ("worker" if self.index is None else f"worker-{self.index}")
+
+
+def _variable(field: str) -> str:
+    return "FEDCORE_DATA" if field == "data_dir" else f"FEDCORE_{field.upper()}"
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    field = str(item["loc"][0]) if item["loc"] else ""
+    flag = "--" + field.replace("_", "-")
+    if item["type"] == "missing":
+        return f"{flag} (or {_variable(field)}) is required"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{flag} (or {_variable(field)}): {message}, got {item['input']!r}"
