@@ -1,0 +1,62 @@
+# Each target is one line that calls a tool. `make run` and `make test` set up all they need.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Sources of packages come from the user's own pip or uv configuration; versions and hashes are those of requirements.lock.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock --editable
+export UV_LINK_MODE ?= copy
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+.PHONY: help run numpy test test-long lint types imports format lock build clean foreign
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+
+$(VENV)/.base: pyproject.toml requirements.lock | $(BIN)/uv
+	$(INSTALL) . && touch $@
+
+$(VENV)/.torch: $(VENV)/.base
+	@echo "Installing PyTorch; on Linux its wheels are about 3 GB, once." && $(INSTALL) '.[torch]' && touch $@
+
+$(VENV)/.dev: $(VENV)/.torch
+	$(INSTALL) '.[torch]' --group dev && touch $@
+
+run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on this machine
+	$(BIN)/fedcore run examples/mnist.yaml
+
+numpy: $(VENV)/.base ## The same without PyTorch: examples/numpy.yaml
+	$(BIN)/fedcore run examples/numpy.yaml
+
+test: lint types imports foreign ## Run every check and all tests but the long ones
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(VENV)/.dev foreign ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m long --timeout 3600
+
+foreign: ## Install Ruby with its XML-RPC client, for the worker in another language, where apt can
+	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Apply ruff's fixes and format
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: $(BIN)/uv ## Resolve requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.lock
+
+build: $(BIN)/uv ## Build wheel and source distribution into dist/
+	$(BIN)/uv build
+
+clean: ## Remove what was built; the runs stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
