@@ -33,6 +33,7 @@ __all__ = [
     "format_time",
     "is_finished",
     "new_run_dir",
+    "parse_event",
     "publish_newest_version",
     "read_events",
     "rebuild_tables",
@@ -76,12 +77,13 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         return
     with file:
         for line in file:
-            event = _parse(line)
+            event = parse_event(line)
             if event is not None:
                 yield event
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """Read one line of events.jsonl; None if it is torn."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -1,0 +1,58 @@
+"""The last words of a run on stdout: how it ended, where its files are, what to do next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedcore.engine.reasons import Phase
+from fedcore.report.rundir import EVENTS, LOGS, MODEL, ROUNDS, SUMMARY, UPDATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["closing"]
+
+_FEW = 4
+
+
+def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[str]:
+    """Return the lines to print."""
+    phase = summary["phase"]
+    completed = summary["rounds_completed"]
+    if phase == Phase.SUCCEEDED:
+        head = f"✔ Succeeded: {_count(completed, 'round')} in {summary['duration_s']:.1f} s"
+    else:
+        head = f"✖ {phase}: {summary['reason']} after {_count(completed, 'round')} in {summary['duration_s']:.1f} s"
+    words = [head]
+    words += [f"{name} {value:.3f}" for name, value in list((summary["metrics"] or {}).items())[:_FEW]]
+    if completed:
+        words.append(f"quorum in {summary['quorum']['rounds_with_quorum']} of {_count(completed, 'round')}")
+    for number, noun in (
+        (summary["updates"]["late"], "late update"),
+        (summary["updates"]["rejected"], "rejected update"),
+        (summary["worker_restarts"], "worker restart"),
+        (summary["coordinator_restarts"], "coordinator restart"),
+    ):
+        if number:
+            words.append(_count(number, noun))
+    lines = [" · ".join(words)]
+    if summary["message"] and phase != Phase.SUCCEEDED:
+        lines.append(f"  {summary['message']}")
+    run_dir = Path(summary["run_dir"])
+    present = [name for name in (ROUNDS, UPDATES, EVENTS, SUMMARY, MODEL) if (run_dir / name).exists()]
+    lines.append(f"  Data    {_short(run_dir)}/  {'  '.join(present)}")
+    if phase != Phase.SUCCEEDED:
+        lines.append(f"  Logs    {_short(run_dir / LOGS)}/")
+    lines.append("  Next    " + "      ".join(next_commands))
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _short(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,162 @@
+"""``fedcore run``: everything that can be wrong is found before the first process starts; then the job runs, watched."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fedcore import __version__
+from fedcore.cli.closing import closing
+from fedcore.cli.plain import PlainView, SilentView
+from fedcore.engine.quorum import required
+from fedcore.jobfile import InvalidJob, load_job, locate
+from fedcore.local.directory import RunDirectoryError, open_run_directory
+from fedcore.local.faults import problems, worker_name
+from fedcore.local.ports import METRICS_PORT, RPC_PORT, PortInUseError, reserve
+from fedcore.local.runner import Plan, run_job
+from fedcore.tasks.entrypoint import check_entrypoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedcore.cli.live import LiveView
+    from fedcore.local.faults import Kill, Slow
+    from fedcore.local.runner import View
+    from fedcore.spec import FederatedJob
+
+__all__ = ["RunOptions", "run"]
+
+_INVALID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the flags of ``fedcore run`` say."""
+
+    job: Path | None = None
+    overrides: Sequence[tuple[str, str]] = ()
+    run_dir: Path | None = None
+    port: int | None = None
+    metrics_port: int | None = None
+    kills: Sequence[Kill] = ()
+    slows: Sequence[Slow] = ()
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    log_format: Literal["text", "json"] = "text"
+
+
+class _Refused(Exception):  # noqa: N818 - not an error of ours: the answer to a wrong job
+    """The run does not start; the message says why, a line for each problem."""
+
+
+def run(options: RunOptions) -> int:
+    """Run a job and return the exit code; 2 means that nothing was started."""
+    with ExitStack() as stack:
+        try:
+            plan = _prepare(options, stack)
+        except _Refused as refused:
+            print(refused, file=sys.stderr)
+            return _INVALID
+        view = stack.enter_context(_view(plan, options))
+        summary = run_job(plan, view)
+    if options.json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print("\n".join(closing(summary, _next_commands(options, summary["phase"], summary["run_dir"]))))
+    return int(summary["exit_code"])
+
+
+def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
+    path, shipped = options.job, options.job is None
+    if path is None:
+        name = "mnist-torch.yaml" if find_spec("torch") else "mnist-numpy.yaml"
+        path = stack.enter_context(as_file(files("fedcore.cli") / "jobs" / name))
+        if not options.quiet:
+            kind = "a convolutional network in PyTorch" if find_spec("torch") else "a perceptron in numpy (PyTorch is not installed)"
+            print(f"No job file given: training the shipped one, handwritten digits with {kind}.", file=sys.stderr)
+    job = _load(path, options)
+    job_dir = None if shipped else path.resolve().parent
+    wrong = check_entrypoint(job.spec.task.entrypoint, job_dir)
+    if wrong is not None:
+        place = locate(path, "spec.task.entrypoint")
+        raise _Refused(f"{place}: spec.task.entrypoint: {wrong}\n{_count(1, path)}")
+    wrong_faults = problems(options.kills, options.slows, job.spec.workers.replicas, job.spec.rounds)
+    if wrong_faults:
+        raise _Refused("\n".join(f"error: {problem}; nothing was started" for problem in wrong_faults))
+    try:
+        rpc = reserve(options.port, RPC_PORT)
+        stack.callback(rpc.release)
+        metrics = reserve(options.metrics_port, METRICS_PORT)
+        stack.callback(metrics.release)
+        directory = open_run_directory(job, options.run_dir, Path("runs"))
+    except (PortInUseError, RunDirectoryError) as error:
+        raise _Refused(f"error: {error}; nothing was started") from None
+    stack.callback(directory.close)
+    return Plan(
+        job,
+        job_dir,
+        directory,
+        rpc.port,
+        metrics.port,
+        kills=options.kills,
+        slows=options.slows,
+        log_format=options.log_format,
+    )
+
+
+def _load(path: Path, options: RunOptions) -> FederatedJob:
+    try:
+        job = load_job(path, options.overrides)
+    except InvalidJob as error:
+        lines = [str(problem) for problem in error.problems]
+        raise _Refused("\n".join([*lines, _count(len(lines), path)])) from None
+    if "tls" in job.spec.security.model_fields_set and job.spec.security.tls:
+        raise _Refused(f"error: {path.name}: spec.security.tls: on this machine processes speak over loopback, without TLS; leave it out")
+    return job
+
+
+def _count(number: int, path: Path) -> str:
+    return f"error: {number} {'problem' if number == 1 else 'problems'} in {path.name}; nothing was started"
+
+
+def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | LiveView]:
+    if options.quiet:
+        return nullcontext(SilentView())
+    spec = plan.job.spec
+    terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    colorless = not options.color or bool(os.environ.get("NO_COLOR"))  # rich would leave the colors out, and move the cursor all the same
+    if not terminal or colorless or options.verbose or options.log_format == "json":
+        extras = {"run_started": {"metrics": plan.metrics_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
+        return nullcontext(PlainView(verbose=options.verbose, log_format=options.log_format, rounds=spec.rounds, extras=extras))
+    from rich.console import Console
+
+    from fedcore.cli.board import Board, Standing
+    from fedcore.cli.live import LiveView
+
+    replicas = spec.workers.replicas
+    need = required(spec.quorum, replicas)
+    header = (
+        f"fedcore {__version__} · {plan.job.metadata.name} · {replicas} workers · quorum {need} of {replicas} ({spec.quorum.percent} %)"
+    )
+    header += f" · {spec.rounds} rounds · {plan.metrics_url}"
+    names = [worker_name(index) for index in range(replicas)]
+    board = Board(spec.rounds, need, {name: Standing(name) for name in names})
+    return LiveView(Console(stderr=True, highlight=False), board, header)
+
+
+def _next_commands(options: RunOptions, phase: str, run_dir: str) -> list[str]:
+    job = [] if options.job is None else [str(options.job)]
+    if phase == "Interrupted":
+        return [" ".join(["fedcore run", *job, f"--run-dir {run_dir}"])]
+    if options.job is None:
+        return ["fedcore init my-project"]
+    return [f"kubectl apply -f {options.job}"]

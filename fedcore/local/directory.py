@@ -1,0 +1,132 @@
+"""Which run directory a run may have: a new one, or that of an unfinished run of the same job, with nobody else in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fedcore.jobfile import InvalidJob, dump_job, load_job
+from fedcore.report.rundir import EVENTS, JOB, LOGS, is_finished, new_run_dir, read_events, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fedcore.spec import FederatedJob
+
+__all__ = ["RunDirectory", "RunDirectoryError", "open_run_directory"]
+
+_LOCK = "runner.lock"
+_PRIVATE = ".local"
+_FIXED = ("seed", "task", "workload", "aggregation")
+"""Parts of the spec that make a run what it is: with another value its earlier rounds would mean something else."""
+
+
+class RunDirectoryError(Exception):
+    """The directory cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """A directory that this process alone runs a job in."""
+
+    path: Path
+    lock: int
+    attempts: Mapping[str, int]
+    """Highest attempt of each process in an earlier part of the run."""
+
+    @property
+    def private(self) -> Path:
+        """Folder for the token and for what processes leave behind at their end; nobody else can read it."""
+        return self.path / _PRIVATE
+
+    @property
+    def logs(self) -> Path:
+        """Folder for the processes' stderr."""
+        return self.path / LOGS
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the run has been here before."""
+        return bool(self.attempts)
+
+    def close(self) -> None:
+        """Remove what only a running job needs, and let others in."""
+        shutil.rmtree(self.private, ignore_errors=True)
+        os.close(self.lock)
+
+
+def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> RunDirectory:
+    """Make a run directory below ``base``, or take the one that was asked for, and lock it.
+
+    Raises
+    ------
+    RunDirectoryError
+        It is locked, finished, another job's, or no run directory at all; nothing was changed.
+    """
+    path = new_run_dir(base, job.metadata.name, datetime.now(UTC)) if asked is None else asked
+    path = path.absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in path.iterdir()}
+        if names and not names & {JOB, EVENTS, _LOCK}:
+            raise RunDirectoryError(f"{path} is not empty and holds no run; choose another directory, or empty it first")
+        lock = _lock(path)
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
+    try:
+        _check_same_run(job, path)
+        (path / LOGS).mkdir(exist_ok=True)
+        shutil.rmtree(path / _PRIVATE, ignore_errors=True)
+        (path / _PRIVATE).mkdir(mode=0o700)
+        attempts = _attempts(path)
+        write_atomically(path / JOB, dump_job(job))
+    except BaseException:
+        os.close(lock)
+        raise
+    return RunDirectory(path, lock, attempts)
+
+
+def _lock(path: Path) -> int:
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise RunDirectoryError(f"{path} is locked: another run is using it") from None
+    return lock
+
+
+def _check_same_run(job: FederatedJob, path: Path) -> None:
+    if is_finished(path):
+        raise RunDirectoryError(f"{path} holds a run that has finished; choose another directory")
+    if not (path / JOB).exists():
+        return
+    try:
+        before = load_job(path / JOB)
+    except InvalidJob as error:
+        raise RunDirectoryError(f"{path / JOB} cannot be read, so this run cannot be resumed: {error}") from error
+    if before.metadata.name != job.metadata.name:
+        raise RunDirectoryError(
+            f'{path} holds an unfinished run of "{before.metadata.name}", not of "{job.metadata.name}"; choose another directory'
+        )
+    changed = [f"spec.{part}" for part in _FIXED if getattr(before.spec, part) != getattr(job.spec, part)]
+    if job.spec.rounds < before.spec.rounds:
+        changed.append(f"spec.rounds (it may only grow, from {before.spec.rounds})")
+    if changed:
+        raise RunDirectoryError(
+            f"{path} holds an unfinished run of this job with another {' and '.join(changed)}; undo the change, or choose another directory"
+        )
+
+
+def _attempts(path: Path) -> dict[str, int]:
+    attempts: dict[str, int] = {}
+    for event in read_events(path / EVENTS):
+        attempts["coordinator"] = event.get("resume", 0) + 1
+        if event["event"] == "worker_registered":
+            attempts[event["worker"]] = max(attempts.get(event["worker"], 0), event["attempt"])
+    return attempts
