@@ -1,0 +1,161 @@
+"""The data plane's inner loops: a body from a socket into a sink, a file into a socket, in pieces of 256 KiB.
+
+They run in a thread of a small pool with the socket to themselves. Sockets, checksums, files and numpy let go of the interpreter's lock on
+pieces of this size, so bodies move side by side while the loop goes on answering polls.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+import threading
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from fedcore.coordinator.limits import Pace
+
+__all__ = ["PIECE_BYTES", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file"]
+
+PIECE_BYTES = 256 * 1024
+HEARD_SECONDS = 1.0
+_local = threading.local()
+
+
+class Incomplete(Exception):  # noqa: N818 - an outcome
+    """The other side closed the connection before the body's end."""
+
+
+class Stalled(Exception):  # noqa: N818 - an outcome
+    """The body moved more slowly than the pace allows."""
+
+
+class SlowReader(Stalled):
+    """The other side does not read what it asked for: it cannot be told either."""
+
+
+def receive_body(
+    sock: socket.socket, first: bytes, length: int, sink: Callable[[memoryview], None], heard: Callable[[], object], pace: Pace
+) -> int:
+    """Receive a body.
+
+    Parameters
+    ----------
+    sock : socket
+        Non-blocking; nobody else reads from it.
+    first : bytes
+        What has come of the body already, not longer than ``length``.
+    length : int
+        Bytes of the whole body.
+    sink : callable
+        Takes each piece; the memory is used again. What it raises ends the reception.
+    heard : callable
+        Called about once a second while bytes come.
+    pace : Pace
+        Slowest average.
+
+    Returns
+    -------
+    int
+        CRC-32 of the body.
+
+    Raises
+    ------
+    Incomplete, Stalled
+        The body did not come.
+    """
+    buffer = _buffer()
+    started = last_heard = time.monotonic()
+    checksum = received = 0
+    while received < length:
+        piece = buffer[: min(PIECE_BYTES, length - received)]
+        filled = 0
+        if received < len(first):
+            filled = min(len(first) - received, len(piece))
+            piece[:filled] = first[received : received + filled]
+        while filled < len(piece):
+            try:
+                count = sock.recv_into(piece[filled:])
+            except (BlockingIOError, ssl.SSLWantReadError):
+                _wait(sock, select.POLLIN, pace.deadline(started, received + filled))
+                continue
+            except OSError as error:
+                raise Incomplete(str(error)) from error
+            if not count:
+                raise Incomplete(f"the body ended after {received + filled} of {length} bytes")
+            filled += count
+            now = time.monotonic()
+            if now > pace.deadline(started, received + filled):
+                raise Stalled(f"{received + filled} of {length} bytes in {now - started:.1f} s")
+            if now - last_heard >= HEARD_SECONDS:
+                last_heard = now
+                heard()
+        checksum = zlib.crc32(piece, checksum)
+        sink(piece)
+        received += filled
+    return checksum
+
+
+def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: int, heard: Callable[[], object], pace: Pace) -> None:
+    """Send an answer's head and ``length`` bytes of an open file from ``start`` on.
+
+    ``sendfile`` would spare one copy, but over loopback it gained nothing, and TLS cannot use it.
+
+    Raises
+    ------
+    Incomplete, SlowReader
+        The other side went away, or reads too slowly; the connection is of no further use.
+    """
+    buffer = _buffer()
+    started = last_heard = time.monotonic()
+    moved = sent = 0
+    pending = memoryview(head)
+    while True:
+        while pending:
+            try:
+                count = sock.send(pending)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                try:
+                    _wait(sock, select.POLLOUT, pace.deadline(started, moved))
+                except Stalled as stalled:
+                    raise SlowReader(str(stalled)) from None
+                continue
+            except OSError as error:
+                raise Incomplete(str(error)) from error
+            pending = pending[count:]
+            moved += count
+            now = time.monotonic()
+            if now - last_heard >= HEARD_SECONDS:
+                last_heard = now
+                heard()
+        if sent == length:
+            return
+        try:
+            count = os.preadv(file, [buffer[: min(PIECE_BYTES, length - sent)]], start + sent)
+        except OSError as error:
+            # The head is out: anything else sent now would be taken for weights.
+            raise Incomplete(str(error)) from error
+        if not count:
+            raise Incomplete("the file is shorter than it was")
+        pending = buffer[:count]
+        sent += count
+
+
+def _buffer() -> memoryview:
+    buffer: memoryview | None = getattr(_local, "buffer", None)
+    if buffer is None:
+        buffer = _local.buffer = memoryview(bytearray(PIECE_BYTES))
+    return buffer
+
+
+def _wait(sock: socket.socket, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(sock, event)
+    seconds = deadline - time.monotonic()
+    if seconds <= 0 or not poll.poll(seconds * 1000):
+        raise Stalled("nothing moved in time")

@@ -1,0 +1,176 @@
+"""The data plane: ``PUT /v1/uploads/{round}`` and ``GET /v1/weights/{version}``.
+
+Everything is decided in the loop before a body moves; the body itself is moved by a thread that has the socket to itself meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from fedcore.coordinator.app import BodyRefused, Refusal
+from fedcore.coordinator.bodies import Incomplete, Stalled, receive_body, send_file
+from fedcore.coordinator.connection import CONTINUE
+from fedcore.coordinator.head import HttpRefusal, response_head
+from fedcore.coordinator.slots import Slots
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fedcore.coordinator.app import App, UploadSink, WeightsFile
+    from fedcore.coordinator.connection import Connection
+    from fedcore.coordinator.head import Head
+    from fedcore.coordinator.limits import Limits
+
+__all__ = ["JSON", "OCTETS", "TransferEndpoint"]
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+
+class TransferEndpoint:
+    """Moves bodies; one for all connections of a server."""
+
+    def __init__(self, app: App, limits: Limits, pool: ThreadPoolExecutor) -> None:
+        self._app = app
+        self._limits = limits
+        self._pool = pool
+        self._uploads = Slots(limits.upload_slots, limits.queue_seconds)
+        self._downloads = Slots(limits.download_slots, limits.queue_seconds)
+
+    async def put(self, connection: Connection, head: Head, round_number: int) -> None:
+        """Take an update.
+
+        Raises
+        ------
+        HttpRefusal
+            Refused before the body was read to its end.
+        Stalled, Incomplete
+            The body did not come, or the answer could not be sent.
+        """
+        session = self._session(connection, head)
+        length = head.body_length()
+        base = head.headers.get("fedcore-base", "")
+        if not base and round_number:  # the first weights start from nothing
+            raise HttpRefusal(400, "the header Fedcore-Base is required: the id of the version the update starts from")
+        async with self._uploads.taken():
+            sink = await self._app.upload(session, round_number, base, length)
+            if isinstance(sink, Refusal):
+                _refuse(sink)
+            if head.expects_continue:
+                await connection.send(CONTINUE, self._limits.pace)
+            checksum = await self._receive(connection, session, length, sink)
+            status, reply = await sink.finish(checksum)
+            body = reply.model_dump_json(exclude_none=True).encode()
+            await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
+
+    async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> int:
+        loop = asyncio.get_running_loop()
+        outcome = "failed"
+        try:
+            checksum = await loop.run_in_executor(
+                self._pool,
+                receive_body,
+                connection.sock,
+                connection.take(length),
+                length,
+                sink.write,
+                lambda: loop.call_soon_threadsafe(self._app.heard, session),
+                self._limits.pace,
+            )
+            outcome = "complete"
+        except Incomplete:
+            outcome = "incomplete"
+            raise
+        except Stalled:
+            outcome = "stalled"
+            raise
+        except BodyRefused as refused:
+            outcome = "refused"
+            _refuse(refused.refusal)
+        finally:
+            if outcome != "complete":
+                sink.discard(outcome)
+        return checksum
+
+    async def get(self, connection: Connection, head: Head, version: int) -> None:
+        """Send a version, or a range of it. Raises as `put` does."""
+        session = self._session(connection, head)
+        if head.length:
+            raise HttpRefusal(400, "a GET has no body")
+        async with self._downloads.taken():
+            found = await self._app.weights(session, version)
+            if isinstance(found, Refusal):
+                _refuse(found, close=False)
+            try:
+                file = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise HttpRefusal(404, f"version {version} is no longer kept", close=False) from None
+            try:
+                await self._send(connection, head, session, found, file)
+            finally:
+                os.close(file)
+
+    async def _send(self, connection: Connection, head: Head, session: str, found: WeightsFile, file: int) -> None:
+        size = os.fstat(file).st_size
+        tag = f'"{found.etag}"'
+        ranged = head.headers.get("range", "") if head.headers.get("if-range", tag) == tag else ""
+        start, stop = _range(ranged, size)
+        headers: dict[str, str | int] = {"Content-Type": OCTETS, "Content-Length": stop - start, "ETag": tag, "Accept-Ranges": "bytes"}
+        status = 200
+        if (start, stop) != (0, size):
+            status = 206
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(
+            self._pool,
+            send_file,
+            connection.sock,
+            response_head(status, headers, keep_alive=head.keep_alive),
+            file,
+            start,
+            stop - start if head.method == "GET" else 0,
+            lambda: loop.call_soon_threadsafe(self._app.heard, session),
+            self._limits.pace,
+        )
+
+    def _session(self, connection: Connection, head: Head) -> str:
+        session = head.bearer
+        if not session or not self._app.authenticate(session):
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HttpRefusal(401, "a valid session is required as Authorization: Bearer", reason="unauthorized", headers=headers)
+        connection.known = True
+        return session
+
+
+def _refuse(refusal: Refusal, *, close: bool = True) -> NoReturn:
+    """Raise the application's refusal; it has counted it under its own reason."""
+    headers = {} if refusal.retry_after_seconds is None else {"Retry-After": str(refusal.retry_after_seconds)}
+    body = refusal.reply.model_dump_json(exclude_none=True).encode()
+    raise HttpRefusal(refusal.status, refusal.reply.reason, close=close, body=body, content_type=JSON, headers=headers)
+
+
+def _range(text: str, size: int) -> tuple[int, int]:
+    """Return first byte and the one after the last. What is no single byte range asks for everything, as RFC 9110 wants it.
+
+    Raises
+    ------
+    HttpRefusal
+        416: nothing of it exists.
+    """
+    match = RANGE.fullmatch(text.strip().lower())
+    if match is None or match.groups() == ("", ""):
+        return 0, size
+    first, last = match.groups()
+    if not first:
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return 0, size
+    if start >= stop:
+        raise HttpRefusal(416, "no such bytes", close=False, headers={"Content-Range": f"bytes */{size}"})
+    return start, stop
