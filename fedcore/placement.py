@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -22,16 +24,16 @@ def parse_indexes(text: str) -> frozenset[int]:
     Raises
     ------
     ValueError
-        Not of that form, or a range that goes down.
+        Not of that form, an index above 999 (a job has at most 1000 workers), or a range that goes down.
     """
     indexes: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        match = re.fullmatch(r" *([0-9]{1,3})(?:-([0-9]{1,3}))? *", part)
         if match is None:
-            raise ValueError(f'"{part}" is no index or range; write for example "0-3,7"')
+            raise ValueError(f'"{part.strip()}" is no index or range; allowed: indexes from 0 to 999, for example "0-3,7"')
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise ValueError(f'the range "{part.strip()}" goes down')
+            raise ValueError(f'the range "{part.strip()}" goes down; write "{last}-{first}"')
         indexes.update(range(first, last + 1))
     return frozenset(indexes)
 
@@ -43,33 +45,42 @@ def _indexes(value: str) -> str:
 
 def _one_volume(value: dict[str, Any]) -> dict[str, Any]:
     if len(value) != 1 or next(iter(value)) not in _VOLUME_KINDS:
-        raise ValueError(f"needs exactly one of {', '.join(_VOLUME_KINDS)}")
+        raise ValueError(f"has {', '.join(map(str, value)) or 'nothing'}; allowed: exactly one of {', '.join(_VOLUME_KINDS)}")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f'"{value}" is no absolute path; allowed: a path that starts with "/"')
     return value
 
 
 class DataEntry(BaseModel):
     """Data and place of some workers; all entries that match an index apply to it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
 
     indexes: Annotated[str, Field(max_length=256), AfterValidator(_indexes)]
-    """Which workers, for example ``0-3,7``."""
-    claim_name: str | None = Field(None, max_length=253)
-    """A PersistentVolumeClaim; ``{index}`` in it stands for the worker's index."""
+    """Which workers, for example ``0-3,7``. Those above ``replicas`` wait for a scale-up."""
+    claim_name: str | None = Field(None, min_length=1, max_length=253)
+    """A PersistentVolumeClaim; ``{index}`` in it stands for the worker's index, so that each site has its own."""
     volume: Annotated[dict[str, Any], AfterValidator(_one_volume)] | None = None
     """A volume source: exactly one of csi, nfs, ephemeral, image, configMap, secret."""
-    mount_path: str | None = Field(None, max_length=512, pattern="^/")
-    """Where the worker finds it."""
+    mount_path: Annotated[str, Field(max_length=512, json_schema_extra={"pattern": "^/"}), AfterValidator(_absolute)] | None = None
+    """Where the worker finds it, an absolute path."""
     read_only: bool = True
+    """Mount it so that the worker cannot change it: training only reads."""
     node_selector: dict[str, str] = Field(default_factory=dict, max_length=32)
-    """Labels of the node that has the data."""
+    """Labels of the node that has the data; seldom needed, since a local volume brings its node along."""
     resources: dict[str, Any] | None = None
-    """Requests and limits of these workers."""
+    """Requests and limits of these workers; unset: those of the template."""
 
     @model_validator(mode="after")
     def _mounted(self) -> Self:
         if self.claim_name is not None and self.volume is not None:
-            raise ValueError("claimName and volume exclude each other")
+            raise ValueError("claimName and volume exclude each other; leave out one of them")
         if (self.claim_name is not None or self.volume is not None) != (self.mount_path is not None):
             raise ValueError("mountPath belongs to claimName or volume: set both or neither")
         return self
@@ -78,15 +89,22 @@ class DataEntry(BaseModel):
 def contradictions(entries: Sequence[DataEntry]) -> list[str]:
     """Return what two entries say of one index that cannot both hold."""
     problems: list[str] = []
-    for place, entry in enumerate(entries):
-        for other_place, other in enumerate(entries[:place]):
-            shared = parse_indexes(entry.indexes) & parse_indexes(other.indexes)
-            if not shared:
-                continue
-            who = f"data[{other_place}] and data[{place}] both match index {min(shared)}"
-            if entry.mount_path is not None and entry.mount_path == other.mount_path:
-                problems.append(f"{who} and mount two volumes at {entry.mount_path}")
-            for label in entry.node_selector.keys() & other.node_selector.keys():
-                if entry.node_selector[label] != other.node_selector[label]:
-                    problems.append(f"{who} and want {label} to be both {other.node_selector[label]} and {entry.node_selector[label]}")
+    matched = [(place, entry, parse_indexes(entry.indexes)) for place, entry in enumerate(entries)]
+    for (place, entry, indexes), (other_place, other, other_indexes) in combinations(matched, 2):
+        shared = indexes & other_indexes
+        if not shared:
+            continue
+        who = f"data[{place}] and data[{other_place}] both match index {min(shared)}"
+        if entry.mount_path is not None and other.mount_path is not None and _same_place(entry.mount_path, other.mount_path):
+            problems.append(f"{who} and mount two volumes at {entry.mount_path}")
+        wanted, other_wanted = entry.node_selector, other.node_selector
+        problems += [
+            f"{who} and want {label} to be both {wanted[label]} and {other_wanted[label]}"
+            for label in sorted(wanted.keys() & other_wanted.keys())
+            if wanted[label] != other_wanted[label]
+        ]
     return problems
+
+
+def _same_place(path: str, other: str) -> bool:
+    return posixpath.normpath(path) == posixpath.normpath(other)
