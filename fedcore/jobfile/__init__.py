@@ -7,8 +7,21 @@ from the models' JSON schema.
 
 from __future__ import annotations
 
-from fedcore.jobfile.load import load_job, locate, parse_job, read_job
+from fedcore.jobfile.draft import Draft
+from fedcore.jobfile.load import check_draft, load_job, locate, parse_job, read_job
 from fedcore.jobfile.problems import InvalidJob, Problem
-from fedcore.jobfile.write import dump_job, resolved
+from fedcore.jobfile.write import dump_job, resolved, resolved_yaml
 
-__all__ = ["InvalidJob", "Problem", "dump_job", "load_job", "locate", "parse_job", "read_job", "resolved"]
+__all__ = [
+    "Draft",
+    "InvalidJob",
+    "Problem",
+    "check_draft",
+    "dump_job",
+    "load_job",
+    "locate",
+    "parse_job",
+    "read_job",
+    "resolved",
+    "resolved_yaml",
+]

@@ -167,7 +167,8 @@ class _Reader:
             elif key == "<<" and name.style is None:
                 self._draft.add(below, "merge keys (<<) are not read; write the fields out", place)
             elif key in result:
-                self._draft.add(below, f"given twice, first on line {self._draft.places[below].line}", place)
+                message = f"given twice, first on line {self._draft.places[below].line}"
+                self._draft.problems.append(Problem(place.source, place.line, show_field(below), message))  # the first one is checked
             else:
                 result[key] = self.value(node_below, below, name)
         return result

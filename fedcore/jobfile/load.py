@@ -105,7 +105,7 @@ def check_draft(draft: Draft) -> FederatedJob:
     except (TypeError, ValueError, RecursionError) as error:
         draft.add((), f"not made of names, texts, numbers, lists and mappings: {error}")
     if job is None or draft.problems:
-        raise InvalidJob(sorted(draft.problems, key=lambda problem: (problem.line is None, problem.line or 0)))
+        raise InvalidJob(draft.problems)
     return job
 
 

@@ -59,12 +59,12 @@ class InvalidJob(Exception):  # noqa: N818 - says what is invalid; the problems 
     Parameters
     ----------
     problems : sequence of Problem
-        All that is wrong, in the order of the file.
+        All that is wrong; they are brought into the order of the file.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 def show_field(field: FieldPath) -> str:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from fedcore.jobfile.draft import Draft
     from fedcore.jobfile.problems import FieldPath
     from fedcore.spec import FederatedJob
 
-__all__ = ["dump_job", "resolved"]
+__all__ = ["dump_job", "resolved", "resolved_yaml"]
 
 _PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*")
 """Texts that need no quotes in any YAML."""
@@ -43,13 +44,17 @@ def resolved(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> str:
         All that is wrong.
     """
     draft = read_job(path, overrides)
-    job = check_draft(draft)
+    return resolved_yaml(draft, check_draft(draft))
+
+
+def resolved_yaml(draft: Draft, job: FederatedJob) -> str:
+    """Return what `resolved` returns for a file that was read and checked before."""
 
     def origin(field: FieldPath) -> str:
         place = draft.places.get(field)
         if place is None:
             return "  # default"
-        return "  # --set" if place.source.startswith("--set ") else f"  # {path.name}:{place.line}"
+        return "  # --set" if place.source.startswith("--set ") else f"  # {place}"
 
     data = job.model_dump(mode="json", by_alias=True, exclude={"status"})
     return "\n".join(_lines(_without_unset(data, (), draft.places.keys()), (), origin)) + "\n"
