@@ -101,12 +101,16 @@ class Board:
                 self.metrics, self.metrics_version = dict(event["metrics"]), event["version"]
                 if "accuracy" in self.metrics:
                     self.accuracy[event["version"]] = self.metrics["accuracy"]
+            case "run_finished":
+                self.opened, self.status = None, "ended"
+                for standing in self.workers.values():
+                    standing.state = max(standing.state, WorkerState.IDLE) if standing.state > WorkerState.LOST else standing.state
             case _:
                 pass
 
     def seconds_left(self, now: datetime) -> float | None:
         """Guess how long the job still takes, from the last rounds; None until there are two."""
-        if len(self._openings) < 2:
+        if len(self._openings) < 2 or self.status == "ended":
             return None
         pace = (self._openings[-1] - self._openings[0]).total_seconds() / (len(self._openings) - 1)
         ahead = (self.rounds - self.round + 1) * pace

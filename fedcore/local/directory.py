@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ __all__ = ["RunDirectory", "RunDirectoryError", "open_run_directory"]
 
 _LOCK = "runner.lock"
 _PRIVATE = ".local"
+_PREDECESSOR_SECONDS = 3.0
+_LOOK_SECONDS = 0.02
 _FIXED = ("seed", "task", "workload", "aggregation")
 """Parts of the spec that make a run what it is: with another value its earlier rounds would mean something else."""
 
@@ -79,6 +82,7 @@ def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> Run
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
     try:
+        _wait_for_predecessor(path)
         _check_same_run(job, path)
         (path / LOGS).mkdir(exist_ok=True)
         shutil.rmtree(path / _PRIVATE, ignore_errors=True)
@@ -99,6 +103,24 @@ def _lock(path: Path) -> int:
         os.close(lock)
         raise RunDirectoryError(f"{path} is locked: another run is using it") from None
     return lock
+
+
+def _wait_for_predecessor(path: Path) -> None:
+    """Let a coordinator go whose runner was killed a moment ago; one that stays is somebody's."""
+    if not (path / EVENTS).exists():
+        return
+    from fedcore.coordinator.main import RunDirectoryLocked, lock_run_dir
+
+    deadline = time.monotonic() + _PREDECESSOR_SECONDS
+    while True:
+        try:
+            os.close(lock_run_dir(path))
+        except RunDirectoryLocked:
+            if time.monotonic() >= deadline:
+                raise RunDirectoryError(f"{path} is locked: a coordinator is using it") from None
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 def _check_same_run(job: FederatedJob, path: Path) -> None:

@@ -27,6 +27,7 @@ from fedcore.local.tail import EventTail
 from fedcore.report.rundir import (
     EVENTS,
     JOB_INPUT,
+    MODEL,
     SUMMARY,
     format_time,
     publish_newest_version,
@@ -329,6 +330,7 @@ class _Runner:
                 events.append(self._write_end(end, events[-1] if events else {}))
                 self._view.event(events[-1])
             rebuild_tables(path)
+        if end is not None or not (path / MODEL).exists():
             publish_newest_version(path)
         for kill in self._faults.unfired:
             self._note("fault_unfired", {"kill": kill.process, "round": kill.round})

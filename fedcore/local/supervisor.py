@@ -38,6 +38,8 @@ DISMISSAL_SECONDS = 20.0
 """After the end: the coordinator tells each worker to stop for three heartbeats (15 s) at most."""
 WORKERS_ALONE_SECONDS = 2.0
 """After the end and without the coordinator: what workers get to go by themselves."""
+COORDINATOR_ALONE_SECONDS = 1.0
+"""After the end and without workers: what the coordinator gets. It would wait for dead workers until it takes them for lost."""
 DRAIN_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 END_ASKED_SECONDS = 30.0
@@ -298,6 +300,8 @@ class Supervisor:
         actions: list[Action] = []
         if self._decide_at is not None and now >= self._decide_at and self._asked is not None:
             self._decide(self._asked, now)
+        if self._term_at is not None and not self._workers_running:
+            self._term_at = min(self._term_at, now + COORDINATOR_ALONE_SECONDS)
         if self._term_at is not None and now >= self._term_at:
             self._term_at = None
             actions += self._send(signal.SIGTERM)
@@ -315,6 +319,10 @@ class Supervisor:
                 place.state, place.started_at, place.started = _State.RUNNING, now, place.record.attempt
                 actions.append(Start(place.name, place.record.attempt))
         return actions
+
+    @property
+    def _workers_running(self) -> bool:
+        return any(place.state is _State.RUNNING for place in self._places.values() if place.index is not None)
 
     def _send(self, number: signal.Signals) -> list[Action]:
         return [Send(place.name, number) for place in self._places.values() if place.state is _State.RUNNING]

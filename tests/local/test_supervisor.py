@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedcore.engine.reasons import EndReason, Phase
 from fedcore.engine.restarts import Cause, RestartPolicy
 from fedcore.local.supervisor import (
+    COORDINATOR_ALONE_SECONDS,
     DISMISSAL_SECONDS,
     DRAIN_SECONDS,
     END_ASKED_SECONDS,
@@ -157,6 +158,15 @@ def test_a_finished_job_is_left_to_end_by_itself():
     made.handle(Exited("worker-1", 137), 131)
     assert made.done
     assert made.end is None
+
+
+def test_a_coordinator_whose_workers_are_all_gone_need_not_wait_for_them():
+    made = supervisor(workers=0)
+    made.handle(Exited("worker-0", 137), 5)
+    made.handle(JobFinished(), 100)
+    made.handle(Exited("worker-1", 0, "stopped"), 100.5)
+    assert made.next_deadline() == 100.5 + COORDINATOR_ALONE_SECONDS
+    assert made.handle(Tick(), 100.5 + COORDINATOR_ALONE_SECONDS) == [Send("coordinator", SIGTERM)]
 
 
 def test_nothing_starts_after_the_end():

@@ -1,0 +1,172 @@
+"""``fedcore run`` with real processes: a run that goes well, faults on purpose, and every way to stop one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import pytest
+
+
+def test_a_run_ends_well_and_leaves_no_process_behind(runs):
+    done = runs.run("--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == done.summary
+    assert (done.summary["phase"], done.summary["rounds_completed"], done.summary["worker_restarts"]) == ("Succeeded", 3, 0)
+    assert done.summary["updates"] == {"accepted": 9, "late": 0, "duplicate": 0, "rejected": 0}
+    assert done.summary["metrics"]["accuracy"] == pytest.approx(0.3)
+    assert [row["outcome"] for row in done.rounds] == ["full"] * 3
+    assert [float(row["accuracy"]) for row in done.rounds] == pytest.approx([0.1, 0.2, 0.3])
+    assert sum(int(row["bytes_received"]) for row in done.rounds) == done.summary["bytes"]["received"] > 0
+    names = {path.name for path in runs.run_dir.iterdir()}
+    assert {"job.yaml", "events.jsonl", "rounds.csv", "updates.csv", "summary.json", "model.safetensors", "logs"} <= names
+    assert ".local" not in names
+    assert runs.children() == []
+
+
+def test_plain_lines_and_last_words(runs):
+    done = runs.run("--rounds", "1")
+    assert done.stdout.startswith("✔ Succeeded: 1 round in ")
+    words = [line.split()[1] for line in done.stderr.splitlines()]
+    assert words[0] == "run_started"
+    assert words[-1] == "run_finished"
+    assert "round=1/1" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_killed_worker_starts_again_and_the_round_waits_for_it(runs):
+    done = runs.run("-q", "--kill", "worker-1@2")
+    assert done.exit_code == 0, done.stderr
+    assert (done.summary["worker_restarts"], done.summary["rounds_completed"]) == (1, 3)
+    restarts = [(e["worker"], e["attempt"]) for e in done.events if e["event"] == "worker_registered" and e["kind"] == "restart"]
+    assert restarts == [("worker-1", 2)]
+    assert done.summary["updates"]["accepted"] == 9
+
+
+def test_a_killed_coordinator_resumes(runs):
+    done = runs.run("-q", "--kill", "coordinator@2")
+    assert done.exit_code == 0, done.stderr
+    assert (done.summary["coordinator_restarts"], done.summary["worker_restarts"], done.summary["rounds_completed"]) == (1, 0, 3)
+    assert done.summary["metrics"]["accuracy"] == pytest.approx(0.3)
+    assert [int(row["round"]) for row in done.rounds] == [1, 2, 3]
+    assert {int(row["resume"]) for row in done.rounds} == {0, 1}
+
+
+def test_workers_gone_for_good_end_the_job(runs):
+    done = runs.run("--kill", "worker-1@2", "--set", "spec.workers.maxRestartsPerWorker=0")
+    assert (done.exit_code, done.summary["reason"]) == (3, "QuorumUnreachable")
+    assert [e["reason"] for e in done.events if e["event"] == "run_finished"] == ["QuorumUnreachable"]
+    assert done.rounds[-1]["outcome"] == "aborted"
+    assert done.stdout.startswith("✖ Failed: QuorumUnreachable")
+    assert runs.children() == []
+
+
+def test_a_worker_that_cannot_ever_work_ends_the_job(runs):
+    done = runs.run("--json", "--set", "spec.task.entrypoint=steps_task:refusing")
+    assert (done.exit_code, done.summary["reason"]) == (1, "NonRetryableExit")
+    assert "worker-1 ended with exit code 2" in done.summary["message"]
+
+
+def test_a_coordinator_over_budget_ends_the_job_in_the_supervisors_words(runs):
+    done = runs.run("--json", "--kill", "coordinator@2", "--set", "spec.coordinator.maxRestarts=0")
+    assert (done.exit_code, done.summary["reason"]) == (1, "CoordinatorFailed")
+    assert (done.events[-1]["event"], done.events[-1]["reason"], done.events[-1]["exit_code"]) == ("run_finished", "CoordinatorFailed", 1)
+    assert [row["outcome"] for row in done.rounds] in (["full", "aborted"], ["full", "full"])
+    assert (runs.run_dir / "model.safetensors").is_file()
+    assert runs.children() == []
+
+
+def test_a_slow_worker_is_late(runs):
+    done = runs.run(
+        "-q", "--slow", "worker-0=40", "--set", "spec.quorum.percent=60", "--set", "spec.quorum.graceSeconds=0", "--rounds", "4"
+    )
+    assert done.exit_code == 0, done.stderr
+    assert {row["outcome"] for row in done.rounds} == {"quorum"}
+    assert {row["stragglers"] for row in done.rounds} == {"1"}
+
+
+def test_an_interrupted_run_is_resumed_and_a_finished_one_refused(runs):
+    process = runs.start("--rounds", "6")
+    runs.wait_for(process, "round_closed")
+    process.send_signal(signal.SIGINT)
+    stopped = runs.finish(process)
+    assert (stopped.exit_code, stopped.summary["phase"], stopped.summary["reason"]) == (130, "Interrupted", "Interrupted")
+    assert "✖ Interrupted" in stopped.stdout
+    assert runs.children() == []
+
+    closed = stopped.summary["rounds_completed"]
+    resumed = runs.run("--rounds", "6", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert (resumed.summary["run_id"], resumed.summary["rounds_completed"]) == (stopped.summary["run_id"], 6)
+    assert closed < 6
+    assert resumed.summary["metrics"]["accuracy"] == pytest.approx(0.6)
+    assert [int(row["round"]) for row in resumed.rounds] == [1, 2, 3, 4, 5, 6]
+
+    refused = runs.run("--rounds", "6", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "has finished" in refused.stderr
+
+
+def test_a_second_signal_kills(runs):
+    (runs.folder / "steps_task.py").write_text((runs.folder / "steps_task.py").read_text().replace("0.15", "60"))
+    process = runs.start("-v")
+    runs.wait_for(process, "task_sent")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    stopped = runs.finish(process)
+    assert stopped.exit_code == 130
+    assert runs.children() == []
+
+
+def test_children_end_with_a_runner_that_is_killed(runs):
+    process = runs.start("--rounds", "1000")
+    runs.wait_for(process, "round_closed")
+    children = runs.children()
+    assert len(children) == 4
+    process.kill()
+    runs.wait_for_ends(children)
+
+
+def test_a_run_directory_in_use_is_refused(runs):
+    process = runs.start("--rounds", "1000")
+    runs.wait_for(process, "round_closed")
+    second = runs.run()
+    assert second.exit_code == 2
+    assert "locked: another run is using it" in second.stderr
+    process.send_signal(signal.SIGINT)
+    runs.finish(process)
+
+
+def test_a_port_that_was_asked_for_and_is_in_use_is_refused(runs):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        refused = runs.run("--port", str(server.getsockname()[1]))
+    assert refused.exit_code == 2
+    assert "is in use" in refused.stderr
+    assert not runs.run_dir.exists()
+
+
+def test_an_entrypoint_that_cannot_be_imported_is_found_before_anything_starts(runs):
+    runs.job.write_text(runs.job.read_text().replace("steps_task:task", "my.task:task"))
+    refused = runs.run("--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith('job.yaml:7: spec.task.entrypoint: cannot import "my.task": No module named')
+    assert refused.stderr.endswith("error: 1 problem in job.yaml; nothing was started\n")
+    assert not runs.run_dir.exists()
+
+
+def test_an_invalid_job_names_all_its_problems(runs):
+    runs.job.write_text(runs.job.read_text().replace("percent: 100", "percent: 150").replace("policy: fixed", "polcy: fixed"))
+    refused = runs.run()
+    assert refused.exit_code == 2
+    assert "job.yaml:8: spec.workload.polcy: unknown field" in refused.stderr
+    assert "job.yaml:9: spec.quorum.percent: 150" in refused.stderr
+    assert "error: 2 problems in job.yaml; nothing was started" in refused.stderr
+
+
+def test_a_fault_that_can_never_happen_is_refused(runs):
+    refused = runs.run("--kill", "worker-7@2")
+    assert refused.exit_code == 2
+    assert "there are 3 workers" in refused.stderr
