@@ -1,0 +1,1 @@
+"""The server around the engine: sockets, spool, checkpoints, the run directory."""

@@ -202,12 +202,13 @@ class Calls(Course):
         current.accept(worker.index, report.samples, report.train_loss, now)
         if current.evaluate_base and report.eval_samples and report.metrics:
             current.evaluations[worker.index] = (report.eval_samples, dict(report.metrics))
-        trip = None if participant.sent_at is None else now - participant.sent_at
+        arrived = now if event.received_at is None else event.received_at
+        trip = None if participant.sent_at is None else max(arrived - participant.sent_at, 0.0)
         if trip is not None and report.seconds > 0:
             pace = self._paces.get(worker.index, wl.Pace())
             self._paces[worker.index] = wl.measured(pace, trip_seconds=trip, train_seconds=report.seconds, epochs=participant.epochs)
         self._out.append(Merge(report.upload, worker.name, report.samples))
-        self._update(worker, event.round, Result.ACCEPTED, now, size_bytes=event.size_bytes, report=report)
+        self._update(worker, event.round, Result.ACCEPTED, arrived, size_bytes=event.size_bytes, report=report)
 
     def _decline(self, worker: Worker, reason: str) -> None:
         if self.stage is Stage.OPEN and self.round is not None:

@@ -52,7 +52,7 @@ class Engine(Calls):
         times = [self._polls.next_expiry(), self._next_silence()]
         if self.stage is Stage.ENDED:
             times.append(self._stop_at)
-        else:
+        elif self._pending_end is None:  # a decided end waits for the version that is being written, and for nothing else
             times += [self._active_at, self.quorum.lost_at(self.spec.quorum.loss_grace_period_seconds)]
             times.append(self._startup_at if self.stage is Stage.STARTING else self._deadline_at)
             if self._lenient_until > self._now:

@@ -93,7 +93,11 @@ class UploadRefused:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A report came in. ``rejection`` is what the checks outside the engine say of it, ``size_bytes`` the body's length."""
+    """A report came in.
+
+    ``rejection`` is what the checks outside the engine say of it, ``size_bytes`` the body's length, ``received_at`` the engine time of the
+    body's last byte, where the round trip ends.
+    """
 
     session: str
     ticket: int
@@ -102,6 +106,7 @@ class Submitted:
     size_bytes: int = 0
     rejection: Rejection | None = None
     detail: str = ""
+    received_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

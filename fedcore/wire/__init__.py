@@ -1,0 +1,1 @@
+"""The protocol as both ends share it: messages, hardened XML-RPC."""

@@ -1,0 +1,142 @@
+"""The open round's sum, and the versions that come out of it: disk and arithmetic, away from the loop's thread.
+
+One thread does it all, in order: accepted updates are merged as they arrive, in batches of all that wait, so that the sum hides behind the
+network; at the close it writes the mean as the next version and makes it durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedcore.aggregation import ALGORITHMS, BaseVersion, UpdateFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fedcore.aggregation import Aggregation
+    from fedcore.coordinator.spool import Upload
+    from fedcore.coordinator.versions import Stored, Versions
+    from fedcore.spec import Aggregation as AggregationSpec
+
+__all__ = ["Collector", "Written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A version that is durable now, and what it took."""
+
+    stored: Stored
+    aggregation_s: float
+    checkpoint_s: float
+
+
+class Collector:
+    """Merges updates into the open round, and closes it into a version.
+
+    Parameters
+    ----------
+    spec : Aggregation
+        Which algorithm, with its parameters.
+    versions : Versions
+        Where versions go.
+    release : callable
+        Called in the loop's thread with each upload whose file may be used again.
+    """
+
+    def __init__(self, spec: AggregationSpec, versions: Versions, release: Callable[[Upload], None]) -> None:
+        self._algorithm = ALGORITHMS[spec.algorithm]
+        self._parameters = spec.parameters
+        self._versions = versions
+        self._release = release
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="collector")
+        self._waiting: list[tuple[Upload, UpdateFile]] = []
+        self._kept: list[Upload] = []
+        self._merging: asyncio.Task[None] | None = None
+        self._aggregation: Aggregation | None = None
+        self._open_base: Any = None
+        self.base: BaseVersion | None = None
+
+    def begin(self, stored: Stored) -> None:
+        """Open the sum of the next round on this version."""
+        if self._open_base is not None:
+            self._open_base.close()
+        self._open_base = stored.path.open("rb", buffering=0)
+        descriptor = self._open_base.fileno()
+        self.base = BaseVersion(stored.checked, lambda offset, buffer: _preadv(descriptor, offset, buffer))
+        self._aggregation = self._algorithm.begin(self.base, self._parameters)
+
+    def merge(self, upload: Upload, worker: str, samples: int) -> None:
+        """Count an update; returns at once."""
+        self._waiting.append((upload, UpdateFile(upload.checked, upload.file.readinto_at, worker, samples)))
+        if self._merging is None or self._merging.done():
+            self._merging = asyncio.get_running_loop().create_task(self._merge_waiting())
+
+    async def _merge_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            assert self._aggregation is not None
+            await loop.run_in_executor(self._thread, self._aggregation.add, *(update for _, update in batch))
+            for upload, _ in batch:
+                if self._algorithm.keeps_updates:
+                    self._kept.append(upload)
+                else:
+                    self._release(upload)
+
+    async def close(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
+        """Write the mean as ``version``, durable, with ``sync`` called before its state is; then open the next sum on it.
+
+        Raises
+        ------
+        OSError
+            The run directory cannot be written.
+        """
+        if self._merging is not None:
+            await self._merging
+        assert self._aggregation is not None
+        written = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, version, state, sync)
+        for upload in self._kept:
+            self._release(upload)
+        self._kept.clear()
+        self.begin(written.stored)
+        return written
+
+    async def adopt(self, source: Upload, state: Mapping[str, Any]) -> Written:
+        """Make an upload version 0."""
+        began = time.monotonic()
+        stored = await asyncio.get_running_loop().run_in_executor(
+            self._thread, lambda: self._versions.adopt(UpdateFile(source.checked, source.file.readinto_at, "", 1), source.size_bytes, state)
+        )
+        self._release(source)
+        self.begin(stored)
+        return Written(stored, 0.0, time.monotonic() - began)
+
+    def shut(self) -> None:
+        """Wait for what is being written, and close."""
+        self._thread.shutdown(wait=True)
+        if self._open_base is not None:
+            self._open_base.close()
+
+    def _write(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
+        assert self._aggregation is not None
+        aggregation = self._aggregation
+        began = summed = time.monotonic()
+
+        def body(write: Any) -> Any:
+            nonlocal summed
+            sync()
+            checked = aggregation.finish(write)
+            summed = time.monotonic()
+            return checked
+
+        stored = self._versions.create(version, body, state)
+        return Written(stored, summed - began, time.monotonic() - summed)
+
+
+def _preadv(descriptor: int, offset: int, buffer: memoryview) -> int:
+    return os.preadv(descriptor, [buffer], offset)

@@ -1,0 +1,272 @@
+"""What the server asks, put to the service: calls of the wire become events of the engine, bodies become uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from fedcore.aggregation import Checked, Rejected, out_of_range
+from fedcore.coordinator.app import BodyRefused, Refusal, WeightsFile
+from fedcore.coordinator.spool import Upload
+from fedcore.coordinator.uploads import Receiving
+from fedcore.engine import effects as ef
+from fedcore.engine import events as ev
+from fedcore.engine.reasons import EndReason, Rejection, Result
+from fedcore.wire.protocol import (
+    INLINE_LIMIT_BYTES,
+    FaultCode,
+    Hello,
+    Message,
+    SubmitReply,
+    UpdateReport,
+    UploadReply,
+)
+from fedcore.wire.xmlrpc import RpcFault
+
+if TYPE_CHECKING:
+    from fedcore.coordinator.app import UploadSink
+    from fedcore.coordinator.service import Service
+
+__all__ = ["Control"]
+
+_HEADER_ALLOWANCE = 2**20
+"""How much longer than the base an upload may be: writers of safetensors lay out headers differently."""
+_INITIAL_LIMIT_BYTES = 64 * 2**30
+_BUSY_SECONDS = 2
+
+Parsed = TypeVar("Parsed", bound=Message)
+
+
+class Control:
+    """The application behind the server (`fedcore.coordinator.app.App`).
+
+    Parameters
+    ----------
+    service : Service
+        Owns the engine.
+    token : str
+        The join token; empty admits every worker.
+    """
+
+    def __init__(self, service: Service, token: str) -> None:
+        self._service = service
+        self._token = token
+        self.refusals: dict[str, int] = {}
+        """Requests refused before dispatch, or broken off, by reason."""
+
+    def check_token(self, token: str) -> bool:
+        """Compare a join token, in constant time."""
+        return not self._token or hmac.compare_digest(token.encode(), self._token.encode())
+
+    def authenticate(self, session: str) -> bool:
+        """Say whether a session exists."""
+        return not isinstance(self._service.engine.members.find(session), ef.Fault)
+
+    def heard(self, session: str) -> None:
+        """Note a sign of life while a body is on its way."""
+        self._service.handle(ev.Heard(session))
+
+    def refused(self, reason: str) -> None:
+        """Count a refusal."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    async def rpc(self, method: str, params: list[Any], peer: str) -> Any:
+        """Answer a call."""
+        del peer
+        match method, params:
+            case "fedcore.register", [hello]:
+                parsed = _parse(Hello, hello)
+                return await self._ask(lambda ticket: ev.Registered(ticket, parsed, secrets.token_urlsafe(24)))
+            case "fedcore.next_task", [str(session), int() | float() as wait]:
+                return await self._ask(lambda ticket: ev.TaskAsked(session, ticket, float(wait)))
+            case "fedcore.heartbeat", [str(session), int(number), int() | float() as done, int() | float() as wait]:
+                return await self._ask(lambda ticket: ev.HeartbeatReceived(session, ticket, number, float(done), float(wait)))
+            case "fedcore.submit", [str(session), int(number), dict(update)]:
+                return await self._submit(session, number, dict(update))
+            case "fedcore.weights", [str(session), int(version)]:
+                return self._inline_weights(session, version)
+            case "fedcore.leave", [str(session), str(reason)]:
+                return await self._ask(lambda ticket: ev.Left(session, ticket, reason[:512]))
+            case "fedcore.status", [str(session)]:
+                self._require(session)
+                return self._service.progress().model_dump(mode="json", by_alias=True, exclude_none=True)
+            case _:
+                raise RpcFault(FaultCode.BAD_REQUEST, f"{method} does not take these parameters; system.methodHelp says which")
+
+    async def upload(self, session: str, round_number: int, base: str, length: int) -> UploadSink | Refusal:
+        """Decide on a body before it is read."""
+        service = self._service
+        answer = await service.call(lambda ticket: ev.UploadOffered(session, ticket, round_number, base, length))
+        if isinstance(answer, ef.Fault):
+            return Refusal(401, UploadReply(result=answer.code.name.lower(), reason=answer.message))
+        assert isinstance(answer, ef.UploadAnswer)
+        if answer.result != Result.ACCEPTED:
+            return Refusal(409, UploadReply(result=answer.result, reason=answer.reason))
+        known = service.collector.base
+        layout = None if round_number == 0 or known is None else known.layout
+        limit = _INITIAL_LIMIT_BYTES if layout is None else layout.file_bytes + _HEADER_ALLOWANCE
+        if length > limit:
+            return self._reject(
+                session, round_number, Rejected(Rejection.LENGTH, f"{length} bytes, at most {limit} make sense"), 0, status=413
+            )
+        try:
+            return _Sink(self, session, round_number, Receiving(service.spool.take(), layout, length))
+        except OSError as error:
+            return _no_room(error)
+
+    async def weights(self, session: str, version: int) -> WeightsFile | Refusal:
+        """Return the file of a version."""
+        self._service.handle(ev.Heard(session))
+        path = self._service.versions.path(version)
+        if not path.is_file():
+            return Refusal(404, UploadReply(result="not_found", reason=f"version {version} is not kept"))
+        self._service.bytes_sent += path.stat().st_size
+        return WeightsFile(path, f"v{version}")
+
+    def receive(self, session: str, round_number: int, receiving: Receiving, crc32: int) -> tuple[int, UploadReply]:
+        """Hold a body that has come whole, or refuse it."""
+        service, size_bytes = self._service, receiving.size_bytes
+        verdict = receiving.verdict()
+        if isinstance(verdict, Rejected):
+            service.spool.give_back(receiving.file)
+            refusal = self._reject(session, round_number, verdict, size_bytes)
+            return refusal.status, refusal.reply
+        assert isinstance(verdict, Checked)
+        service.bytes_received += size_bytes
+        upload = Upload(secrets.token_urlsafe(12), session, round_number, receiving.file, verdict, size_bytes, service.now())
+        service.uploads.hold(upload)
+        return 201, UploadReply(upload=upload.id, bytes=size_bytes, crc32=crc32)
+
+    def abandon(self, session: str, round_number: int, receiving: Receiving, reason: str) -> None:
+        """Forget a body that did not come whole, or was refused on the way."""
+        self._service.bytes_received += receiving.received
+        self._service.spool.give_back(receiving.file, discard_bytes=receiving.spool_full)
+        if reason == "refused" and receiving.rejected is not None:
+            self._reject(session, round_number, receiving.rejected, receiving.received)
+
+    async def _ask(self, event: Any) -> dict[str, Any]:
+        reply = await self._service.call(event)
+        match reply:
+            case ef.Fault(code, message):
+                raise RpcFault(code, message)
+            case Message():
+                return reply.to_wire()
+            case _:
+                return {}
+
+    async def _submit(self, session: str, round_number: int, update: dict[str, Any]) -> dict[str, Any]:
+        weights = update.pop("weights", None)
+        report = _parse(UpdateReport, update)
+        if weights is not None:
+            if not isinstance(weights, bytes):
+                raise RpcFault(FaultCode.BAD_REQUEST, "weights: base64 of a safetensors file is expected")
+            status, reply = await self._take_inline(session, round_number, report.base, weights)
+            if status != 201:
+                return SubmitReply(result=reply.result, reason=reply.reason).to_wire()
+            report = report.model_copy(update={"upload": reply.upload})
+        upload = self._service.uploads.find(session, report.upload) if report.upload else None
+        rejection, detail = self._judge(report, upload, round_number)
+        size = 0 if upload is None else upload.size_bytes
+        received_at = None if upload is None else upload.received_at
+        return await self._ask(lambda ticket: ev.Submitted(session, ticket, round_number, report, size, rejection, detail, received_at))
+
+    def _judge(self, report: UpdateReport, upload: Upload | None, round_number: int) -> tuple[Rejection | None, str]:
+        """Return what the checks that need both body and report say."""
+        base = self._service.collector.base
+        if not report.upload or (round_number == 0 and upload is not None):
+            return None, ""
+        if upload is None:
+            return Rejection.LENGTH, "no such upload is held; send it again"
+        if base is None or not report.samples >= 1:
+            return Rejection.SAMPLES, f"{report.samples} samples"
+        try:
+            detail = out_of_range(upload.checked, base.grid, report.samples)
+        except ValueError as error:
+            return Rejection.SAMPLES, str(error)
+        return (None, "") if detail is None else (Rejection.OUT_OF_RANGE, detail)
+
+    async def _take_inline(self, session: str, round_number: int, base: str, body: bytes) -> tuple[int, UploadReply]:
+        taken = await self.upload(session, round_number, base, len(body))
+        if isinstance(taken, Refusal):
+            if taken.status == 401:
+                self._require(session)
+            return taken.status, taken.reply
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, taken.write, memoryview(body))
+        except BodyRefused as refused:
+            taken.discard("refused")
+            if refused.refusal.status == 503:
+                raise RpcFault(FaultCode.BUSY, refused.refusal.reply.reason) from None
+            return refused.refusal.status, refused.refusal.reply
+        return await taken.finish(0)
+
+    def _inline_weights(self, session: str, version: int) -> bytes:
+        self._require(session)
+        path = self._service.versions.path(version)
+        try:
+            size = path.stat().st_size
+            if size > INLINE_LIMIT_BYTES:
+                raise RpcFault(FaultCode.TOO_LARGE, f"{size} bytes are too many for base64; GET /v1/weights/{version}")
+            body = path.read_bytes()
+        except FileNotFoundError:
+            raise RpcFault(FaultCode.BAD_REQUEST, f"version {version} is not kept") from None
+        self._service.bytes_sent += size
+        return body
+
+    def _require(self, session: str) -> None:
+        found = self._service.engine.members.find(session)
+        if isinstance(found, ef.Fault):
+            raise RpcFault(found.code, found.message)
+        self._service.handle(ev.Heard(session))
+
+    def _reject(self, session: str, round_number: int, rejected: Rejected, size_bytes: int, *, status: int = 422) -> Refusal:
+        self._service.handle(ev.UploadRefused(session, round_number, rejected.reason, rejected.detail, size_bytes))
+        if round_number == 0:  # the model itself is at fault: every worker would make the same one
+            message = f"the first weights are refused: {rejected.reason}: {rejected.detail}"
+            self._service.handle(ev.EndAsked(EndReason.NON_RETRYABLE_EXIT, message))
+        return Refusal(status, UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}"))
+
+
+class _Sink:
+    """One body on its way from a pool thread into the spool."""
+
+    def __init__(self, control: Control, session: str, round_number: int, receiving: Receiving) -> None:
+        self._control = control
+        self._session = session
+        self._round = round_number
+        self._receiving = receiving
+
+    def write(self, piece: memoryview) -> None:
+        """Check and spool a piece."""
+        try:
+            rejected = self._receiving.feed(piece)
+        except OSError as error:
+            raise BodyRefused(_no_room(error)) from error
+        if rejected is not None:
+            reply = UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}")
+            raise BodyRefused(Refusal(422, reply))
+
+    async def finish(self, crc32: int) -> tuple[int, UploadReply]:
+        """Answer a whole body."""
+        return self._control.receive(self._session, self._round, self._receiving, crc32)
+
+    def discard(self, reason: str) -> None:
+        """Forget the body."""
+        self._control.abandon(self._session, self._round, self._receiving, reason)
+
+
+def _no_room(error: OSError) -> Refusal:
+    return Refusal(503, UploadReply(result="busy", reason=f"no room to spool: {error}"), retry_after_seconds=_BUSY_SECONDS)
+
+
+def _parse(model: type[Parsed], struct: Any) -> Parsed:
+    try:
+        return model.model_validate(struct)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the struct"
+        raise RpcFault(FaultCode.BAD_REQUEST, f"{place}: {first['msg']}") from None

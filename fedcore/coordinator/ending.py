@@ -1,0 +1,55 @@
+"""What remains of a run when it has ended: summary.json, model.safetensors, the termination message."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fedcore.log import log_event
+from fedcore.report.rundir import EVENTS, MODEL, SUMMARY, publish_newest_version, read_events, write_json
+from fedcore.report.summary import summarise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcore.coordinator.journal import Journal
+    from fedcore.engine.effects import Finish
+
+__all__ = ["Ending"]
+
+_TERMINATION_BYTES = 4096
+"""What the kubelet keeps of a termination message."""
+
+
+class Ending:
+    """Writes a run's last files, once."""
+
+    def __init__(self, run_dir: Path, journal: Journal, termination_file: Path | None) -> None:
+        self._run_dir = run_dir
+        self._termination_file = termination_file
+        self._journal = journal
+
+    def write(self, end: Finish) -> None:
+        """Write all; a full disk is logged and changes nothing, since the job has ended already."""
+        summary = summarise(read_events(self._run_dir / EVENTS), run_dir=self._run_dir)
+        try:
+            self._journal.sync()
+            publish_newest_version(self._run_dir)
+            write_json(self._run_dir / SUMMARY, summary)
+        except OSError as error:
+            log_event("summary_failed", error=str(error))
+        if self._termination_file is not None:
+            message = {
+                "schema": 1,
+                "final": True,
+                "phase": str(end.phase),
+                "reason": str(end.reason),
+                "message": end.message[:512],
+                "rounds": summary["rounds_completed"],
+                "metrics": summary["metrics"] or {},
+                "artifact": MODEL,
+            }
+            try:
+                self._termination_file.write_text(json.dumps(message)[:_TERMINATION_BYTES], encoding="utf-8")
+            except OSError as error:
+                log_event("termination_message_failed", error=str(error))

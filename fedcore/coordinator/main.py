@@ -1,0 +1,309 @@
+"""The coordinator's process: from options to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from fedcore.aggregation import Rejected, check_file
+from fedcore.coordinator.control import Control
+from fedcore.coordinator.ending import Ending
+from fedcore.coordinator.http import Server
+from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
+from fedcore.coordinator.journal import Journal
+from fedcore.coordinator.service import Service
+from fedcore.coordinator.spool import Spool, SpoolFile, Upload
+from fedcore.coordinator.versions import Stored, Versions
+from fedcore.engine.checkpoint import Saved
+from fedcore.engine.engine import Engine
+from fedcore.jobfile import InvalidJob, dump_job
+from fedcore.log import log_event
+from fedcore.report.rundir import JOB, SPOOL, VERSIONS, is_finished, write_atomically
+from fedcore.report.tables import moment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedcore.coordinator.options import Options
+
+__all__ = ["RunDirectoryLocked", "lock_run_dir", "run"]
+
+EXIT_USAGE = 2
+EXIT_TERMINATED = 143
+_JOB_FILE_SECONDS = 1.0
+"""How often the job file is looked at: it arrives through a volume that changes within a second."""
+
+
+class RunDirectoryLocked(Exception):  # noqa: N818 - an expected state of the world
+    """Another coordinator is at work in this run directory."""
+
+
+class _Refused(Exception):  # noqa: N818 - an answer to the user
+    """The coordinator cannot start; the message says why and what to do."""
+
+
+def lock_run_dir(run_dir: Path) -> int:
+    """Lock a run directory for this process, and return the descriptor that holds the lock until it ends.
+
+    Raises
+    ------
+    RunDirectoryLocked
+        Another process holds it.
+    """
+    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RunDirectoryLocked(f"{run_dir} is in use by another coordinator (RunDirectoryLocked); choose another --run-dir") from None
+    return descriptor
+
+
+def run(options: Options) -> int:
+    """Coordinate one job until its end, and return the exit code."""
+    try:
+        options.run_dir.mkdir(parents=True, exist_ok=True)
+        lock = lock_run_dir(options.run_dir)
+    except RunDirectoryLocked as error:
+        return _usage_error(options, str(error), "RunDirectoryLocked")
+    except OSError as error:
+        return _usage_error(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
+    try:
+        return asyncio.run(_Coordinator(options).run())
+    except InvalidJob as error:
+        return _usage_error(options, "\n".join(str(problem) for problem in error.problems))
+    except _Refused as error:
+        return _usage_error(options, str(error))
+    finally:
+        os.close(lock)
+
+
+def _usage_error(options: Options, message: str, reason: str = "InvalidJob") -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if options.termination_file is not None:
+        with suppress(OSError):
+            options.termination_file.write_text(json.dumps({"schema": 1, "final": False, "reason": reason, "message": message[:512]}))
+    return EXIT_USAGE
+
+
+class _Coordinator:
+    """Puts the parts of one coordinator together."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._input = self._read_input()
+        self._service: Service | None = None
+        self._ticked = time.monotonic()
+
+    async def run(self) -> int:
+        options = self._options
+        if is_finished(options.run_dir):
+            raise _Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
+        stopped = self._watch_signals()
+        service, resumed, initial = self._build()
+        self._service = service
+        server, metrics = await self._listen(service)
+        try:
+            self._announce(service, resumed, server, metrics)
+            service.start(resumed, initial)
+            self._tell_supervisor(JobInput(self._input.job), self._input)
+            watcher = asyncio.create_task(self._watch_job_file())
+            beat = asyncio.create_task(self._tick())
+            ends: set[asyncio.Future[Any]] = {service.done, stopped}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            watcher.cancel()
+            beat.cancel()
+        finally:
+            await server.close()
+            await metrics.close()
+            service.stop()
+        if service.done.done():
+            return service.done.result()
+        log_event("terminated", version=service.engine.version, message="the state on disk is the last closed round")
+        return EXIT_TERMINATED
+
+    def _build(self) -> tuple[Service, Stored | None, Upload | None]:
+        options, job = self._options, self._input.job
+        versions = Versions(options.run_dir / VERSIONS, job.spec.coordinator.checkpoint.keep)
+        resumed = versions.newest()
+        journal = Journal(options.run_dir, options.events_fd)
+        write_atomically(options.run_dir / JOB, dump_job(job))
+        started = next((event for event in journal.past if event["event"] == "run_started"), None)
+        run_id = started["run_id"] if started is not None else secrets.token_hex(8)
+        loop_now = asyncio.get_running_loop().time()
+        engine = Engine(
+            job.spec,
+            run_id,
+            loop_now,
+            saved=None if resumed is None else Saved.from_json(resumed.state),
+            active_seconds=0.0 if started is None else max(time.time() - moment(started["time"]).timestamp(), 0.0),
+            lost_seconds=_lost_seconds(journal.past),
+        )
+        if started is None:
+            journal.append(
+                "run_started",
+                {
+                    "run_id": run_id,
+                    "job": job.name,
+                    "version": 0,
+                    "rounds": job.spec.rounds,
+                    "workers": job.spec.workers.replicas,
+                    "required": engine.required,
+                    "seed": job.spec.seed,
+                },
+            )
+        else:
+            _complete_the_log(journal, resumed)
+            journal.append("coordinator_resumed", {"round": engine.current_round + 1, "version": engine.version})
+        spool = Spool(options.run_dir / SPOOL)
+        service = Service(
+            engine,
+            versions,
+            journal,
+            spool,
+            Ending(options.run_dir, journal, options.termination_file),
+            uid=self._input.uid,
+            attempt=options.attempt,
+        )
+        service.generation = self._input.generation
+        initial = self._initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
+        return service, resumed, initial
+
+    def _initial(self, path: str) -> Upload:
+        """Open and check the job's own first weights."""
+        place = "spec.task.initialWeights"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            size = os.fstat(descriptor).st_size
+            checked = check_file(lambda offset, buffer: os.preadv(descriptor, [buffer], offset), size)
+        except OSError as error:
+            raise _Refused(f"{place}: {path}: {error.strerror}") from None
+        if isinstance(checked, Rejected):
+            raise _Refused(f"{place}: {path} cannot be used: {checked.reason}: {checked.detail}")
+        return Upload("initial", "", 0, SpoolFile(descriptor, size), checked, size, 0.0)
+
+    async def _listen(self, service: Service) -> tuple[Server, Server]:
+        options = self._options
+        token = "" if options.token_file is None else options.token_file.read_text(encoding="utf-8").strip()
+        server = Server(options.host, options.port, Control(service, token))
+        routes = {"/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
+        metrics = Server(options.host, options.metrics_port, routes=routes)
+        for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):
+            try:
+                await each.start()
+            except OSError as error:
+                await server.close()
+                why = "in use; choose another one, or 0 for any free port" if error.errno == errno.EADDRINUSE else error.strerror
+                raise _Refused(f"{flag}: {options.host}:{port} is {why}") from None
+        return server, metrics
+
+    def _announce(self, service: Service, resumed: Stored | None, server: Server, metrics: Server) -> None:
+        host = self._options.host
+        shown = "127.0.0.1" if host in {"0.0.0.0", ""} else host  # noqa: S104 - compared, not bound
+        service.journal.append(
+            "listening",
+            {
+                "url": f"http://{shown}:{server.port}",
+                "metrics": f"http://{shown}:{metrics.port}",
+                "version": resumed.version if resumed else None,
+            },
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    async def _watch_job_file(self) -> None:
+        seen = self._stamp()
+        while True:
+            await asyncio.sleep(_JOB_FILE_SECONDS)
+            stamp = self._stamp()
+            if stamp == seen:
+                continue
+            seen = stamp
+            try:
+                new = self._read_input()
+            except (InvalidJob, OSError, ValueError) as error:
+                log_event("job_file_ignored", error=str(error))
+                continue
+            before, self._input = self._input, new
+            self._tell_supervisor(before, new)
+
+    def _tell_supervisor(self, before: JobInput, after: JobInput) -> None:
+        assert self._service is not None
+        self._service.generation = after.generation
+        for event in changes(before, after):
+            self._service.handle(event)
+
+    def _read_input(self) -> JobInput:
+        return read_job_input(self._options.job)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._options.job.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _watch_signals(self) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        stopped: asyncio.Future[None] = loop.create_future()
+
+        def stop() -> None:
+            if not stopped.done():
+                stopped.set_result(None)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        lifeline = self._options.lifeline_fd
+        if lifeline is not None:
+
+            def read_lifeline() -> None:
+                if not os.read(lifeline, 64):
+                    loop.remove_reader(lifeline)
+                    stop()
+
+            loop.add_reader(lifeline, read_lifeline)
+        return stopped
+
+    def _progress(self) -> tuple[int, str, bytes]:
+        assert self._service is not None
+        return 200, "application/json", self._service.progress().model_dump_json(by_alias=True).encode()
+
+    def _healthz(self) -> tuple[int, str, bytes]:
+        alive = time.monotonic() - self._ticked < 30
+        return (200, "text/plain", b"ok\n") if alive else (503, "text/plain", b"the loop has not turned for 30 s\n")
+
+    def _readyz(self) -> tuple[int, str, bytes]:
+        return 200, "text/plain", b"ok\n"
+
+
+def _lost_seconds(past: list[dict[str, Any]]) -> float:
+    """Return how long the quorum had been lost, by the log, when this coordinator started."""
+    last = next((event for event in reversed(past) if event["event"] in {"quorum_lost", "quorum_regained"}), None)
+    if last is None or last["event"] == "quorum_regained":
+        return 0.0
+    return max(time.time() - moment(last["time"]).timestamp(), 0.001)
+
+
+def _complete_the_log(journal: Journal, resumed: Stored | None) -> None:
+    """Write the lines that a crash between a durable version and its log has swallowed."""
+    if resumed is None:
+        return
+    logged = {e["round"] for e in journal.past if e["event"] == "round_closed" and e["outcome"] != "aborted"}
+    if resumed.version in logged or resumed.version == 0:
+        return
+    opened = next((e["time"] for e in reversed(journal.past) if e["event"] == "round_opened" and e["round"] == resumed.version), None)
+    for event, fields in resumed.state.get("closed", []):
+        extra = {"opened_at": opened} if event == "round_closed" else {}
+        journal.append(event, {**fields, **extra}, resume=resumed.state["resume"])

@@ -1,0 +1,84 @@
+"""Uploads between their first byte and their report: checked while they are spooled, held until counted or dropped."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from fedcore.aggregation import Rejected, UpdateCheck
+
+if TYPE_CHECKING:
+    from fedcore.aggregation import Checked, Layout
+    from fedcore.coordinator.spool import Spool, SpoolFile, Upload
+
+__all__ = ["Receiving", "Uploads"]
+
+
+class Receiving:
+    """A body on its way in. Fed from a pool thread, one piece at a time."""
+
+    def __init__(self, file: SpoolFile, base: Layout | None, size_bytes: int) -> None:
+        self.file = file
+        self.size_bytes = size_bytes
+        self.received = 0
+        self.rejected: Rejected | None = None
+        self.spool_full = False
+        self._check = UpdateCheck(base, size_bytes=size_bytes)
+
+    def feed(self, piece: memoryview) -> Rejected | None:
+        """Check and spool a piece; once the body is refused, the rest need not be read.
+
+        Raises
+        ------
+        OSError
+            The spool is full.
+        """
+        self.received += piece.nbytes
+        self.rejected = self._check.feed(piece)
+        if self.rejected is None:
+            try:
+                self.file.write(piece)
+            except OSError:
+                self.spool_full = True
+                raise
+        return self.rejected
+
+    def verdict(self) -> Checked | Rejected:
+        """Return what the checks say of the whole body."""
+        return self.rejected or self._check.finish()
+
+
+class Uploads:
+    """Bodies that wait for their report, at most one per session."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self._by_session: dict[str, Upload] = {}
+
+    def hold(self, upload: Upload) -> None:
+        """Keep a checked body until it is reported; one that the session sent before and never reported is dropped."""
+        self.drop(upload.session)
+        self._by_session[upload.session] = upload
+
+    def find(self, session: str, upload_id: str) -> Upload | None:
+        """Return a held body, if this session sent it."""
+        held = self._by_session.get(session)
+        return held if held is not None and secrets.compare_digest(held.id, upload_id) else None
+
+    def by_id(self, upload_id: str) -> Upload | None:
+        """Return and release a held body by its id, which only the engine and its sender know."""
+        for session, upload in self._by_session.items():
+            if upload.id == upload_id:
+                return self._by_session.pop(session)
+        return None
+
+    def drop(self, session: str) -> None:
+        """Forget what a session holds."""
+        held = self._by_session.pop(session, None)
+        if held is not None:
+            self.spool.give_back(held.file)
+
+    def drop_older(self, round_number: int) -> None:
+        """Forget bodies for rounds before this one: nobody will report them."""
+        for session in [s for s, upload in self._by_session.items() if upload.round < round_number]:
+            self.drop(session)

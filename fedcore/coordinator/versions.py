@@ -1,0 +1,157 @@
+"""Versions of the model on disk, each with the state of the job beside it: ``versions/000007.safetensors`` and ``000007.json``.
+
+A pair is written weights first, state last, each by temporary file, fsync, rename and fsync of the folder: a state file that exists names
+weights that are complete. What a crash leaves half-written is a temporary file, or weights without state, and is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedcore.aggregation import PIECE_BYTES, Checked, Rejected, StoredFile, check_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from fedcore.aggregation.version import Write
+
+__all__ = ["Stored", "Versions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One durable version."""
+
+    version: int
+    path: Path
+    base: str
+    """SHA-256 of the file, in hex."""
+    size_bytes: int
+    checked: Checked
+    state: Mapping[str, Any]
+
+
+class Versions:
+    """The folder of versions. One writer at a time; reading files of existing versions needs no care, they never change."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, version: int) -> Path:
+        """Where the weights of a version lie."""
+        return self._folder / f"{version:06d}.safetensors"
+
+    def newest(self) -> Stored | None:
+        """Return the newest version whose checksum holds, and remove what is left of any newer one; None if there is none."""
+        for leftover in self._folder.glob("*.tmp"):
+            leftover.unlink()
+        numbers = sorted((int(path.stem) for path in self._folder.glob("*.json") if path.stem.isdigit()), reverse=True)
+        for number in numbers:
+            stored = self._load(number)
+            if stored is not None:
+                self._remove_above(number)
+                return stored
+        self._remove_above(-1)
+        return None
+
+    def create(self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any]) -> Stored:
+        """Write a version and its state, durably, and remove those that are no longer kept.
+
+        Parameters
+        ----------
+        version : int
+            Its number.
+        body : callable
+            Hands the file's bytes piece by piece to the function it is given, and returns what a check of the file would find.
+        state : mapping
+            JSON; ``base`` and ``size_bytes`` are added.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written; the versions before are intact.
+        """
+        path = self.path(version)
+        digest = hashlib.sha256()
+        size_bytes = 0
+        part = path.with_suffix(".safetensors.tmp")
+        with part.open("wb", buffering=0) as file:
+
+            def write(piece: memoryview) -> None:
+                nonlocal size_bytes
+                digest.update(piece)
+                size_bytes += piece.nbytes
+                _write_all(file.fileno(), piece)
+
+            checked = body(write)
+            os.fsync(file.fileno())
+        part.rename(path)
+        full = {**state, "schema": 1, "base": digest.hexdigest(), "size_bytes": size_bytes}
+        state_part = path.with_suffix(".json.tmp")
+        with state_part.open("wb", buffering=0) as file:
+            _write_all(file.fileno(), memoryview(json.dumps(full, allow_nan=False).encode()))
+            os.fsync(file.fileno())
+        state_part.rename(path.with_suffix(".json"))
+        self._sync_folder()
+        self._prune(version)
+        return Stored(version, path, full["base"], size_bytes, checked, full)
+
+    def adopt(self, source: StoredFile, size_bytes: int, state: Mapping[str, Any]) -> Stored:
+        """Make a checked file version 0, byte for byte."""
+
+        def body(write: Write) -> Checked:
+            buffer = memoryview(bytearray(PIECE_BYTES))
+            offset = 0
+            while offset < size_bytes:
+                count = source.readinto_at(offset, buffer[: min(PIECE_BYTES, size_bytes - offset)])
+                if not count:
+                    raise EOFError(f"the first weights end after {offset} of {size_bytes} bytes")
+                write(buffer[:count])
+                offset += count
+            return source.checked
+
+        return self.create(0, body, state)
+
+    def _load(self, number: int) -> Stored | None:
+        path = self.path(number)
+        try:
+            state = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                size_bytes = os.fstat(file.fileno()).st_size
+                if digest != state["base"] or size_bytes != state["size_bytes"]:
+                    return None
+                checked = check_file(lambda offset, buffer: os.preadv(file.fileno(), [buffer], offset), size_bytes)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return None if isinstance(checked, Rejected) else Stored(number, path, digest, size_bytes, checked, state)
+
+    def _remove_above(self, number: int) -> None:
+        for path in self._folder.iterdir():
+            if path.stem.isdigit() and int(path.stem) > number:
+                path.unlink()
+
+    def _prune(self, newest: int) -> None:
+        for path in self._folder.glob("*.json"):
+            if path.stem.isdigit() and int(path.stem) <= newest - self._keep:
+                path.unlink()
+                path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, piece: memoryview) -> None:
+    while piece.nbytes:
+        piece = piece[os.write(descriptor, piece) :]
