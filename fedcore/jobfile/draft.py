@@ -189,8 +189,7 @@ class _Reader:
         if tag not in {"null", "bool", "int", "float"}:
             self._draft.add(path, f"the tag {_show_tag(node.tag)} is not read; leave it out", place)
             return None
-        kind = plain_type(text)
-        if kind != tag and (kind, tag) != ("int", "float"):
+        if plain_type(text) != tag and not (tag == "float" and _FLOAT.fullmatch(text)):
             self._draft.add(path, f'"{text}" is not what its tag {_show_tag(node.tag)} says', place)
             return None
         if tag == "null":
