@@ -25,6 +25,19 @@ __all__ = ["check_draft", "load_job", "locate", "parse_job", "read_job"]
 _MOST_BYTES = 1 << 20
 """Largest job file; the API server's store takes little more than this for an object."""
 
+_METADATA = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+)
+"""What `kubectl get -o yaml` may write below ``metadata`` beside the fields that the models know."""
+
 
 def load_job(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> FederatedJob:
     """Read a job file, YAML or JSON.
@@ -99,6 +112,8 @@ def check_draft(draft: Draft) -> FederatedJob:
         job = FederatedJob.model_validate_json(json.dumps(data, allow_nan=False), strict=True)
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=True):
+            if found["type"] == "broken_rule" and _holds_broken(draft, found["loc"]):
+                continue  # a misspelled field has its default here, so that the rule may have been judged by a value that nobody gave
             for path, message in explain(found, draft):
                 if not any(path[:length] in draft.broken for length in range(len(path) + 1)):
                     draft.add(path, message)
@@ -107,6 +122,10 @@ def check_draft(draft: Draft) -> FederatedJob:
     if job is None or draft.problems:
         raise InvalidJob(draft.problems)
     return job
+
+
+def _holds_broken(draft: Draft, path: FieldPath) -> bool:
+    return any(broken[: len(path)] == path for broken in draft.broken)
 
 
 def _check_head(draft: Draft) -> None:
@@ -138,13 +157,14 @@ def _known(draft: Draft, value: Any, path: FieldPath) -> Any:
     if not isinstance(value, dict) or not schema.fields(wanted):
         return value
     known: dict[Any, Any] = {}
+    extra = _METADATA if path == ("metadata",) else ()
     for name, below in value.items():
         if name in schema.fields(wanted):
             known[name] = _known(draft, below, (*path, name))
-        elif wanted.get("additionalProperties"):
+        elif name in extra:
             known[name] = below
         else:
-            _refuse_field(draft, (*path, str(name)), value, list(schema.fields(wanted)))
+            _refuse_field(draft, (*path, str(name)), value, [*schema.fields(wanted), *extra])
     return known
 
 

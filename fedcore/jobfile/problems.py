@@ -50,7 +50,8 @@ class Problem:
     def __str__(self) -> str:
         place = str(Place(self.file, self.line))
         # An override names its field by itself.
-        return f"{place}: {self.message}" if not self.field or place == f"--set {self.field}" else f"{place}: {self.field}: {self.message}"
+        named = not self.field or place == f"--set {self.field}"
+        return _printable(f"{place}: {self.message}" if named else f"{place}: {self.field}: {self.message}")
 
 
 class InvalidJob(Exception):  # noqa: N818 - says what is invalid; the problems are the news
@@ -65,6 +66,11 @@ class InvalidJob(Exception):  # noqa: N818 - says what is invalid; the problems 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _printable(text: str) -> str:
+    """Return one line that a terminal shows as it is: names and values are anybody's, and may hold its control sequences."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def show_field(field: FieldPath) -> str:

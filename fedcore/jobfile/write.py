@@ -22,6 +22,9 @@ __all__ = ["dump_job", "resolved", "resolved_yaml"]
 _PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*")
 """Texts that need no quotes in any YAML."""
 
+_UNSAFE = re.compile("[\\x7f-\\xa0\\u2028\\u2029\\ufeff\\ufffe\\uffff]")
+"""What JSON leaves as it is in a text and YAML does not. All else stays: not every YAML reader joins the halves ``\\ud83d\\ude00``."""
+
 
 def dump_job(job: FederatedJob) -> str:
     """Return the job as YAML with every default; reading it gives an equal job.
@@ -107,7 +110,7 @@ def _leaf(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         is_plain = _PLAIN.fullmatch(value) and plain_type(value) == "str" and value.casefold() not in {"y", "n"}
-        return value if is_plain else json.dumps(value)
+        return value if is_plain else _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
     if isinstance(value, float):
         # YAML 1.1 takes 1e-05 for text, 1.0e-05 for a number.
         text = repr(value)
