@@ -51,11 +51,8 @@ class Calls(Course):
             self._answer(event.ticket, decided)
             return
         worker = decided.worker
-        heapq.heappush(self._silences, (worker.silent_at, worker.session))
-        self._gone.pop(worker.index, None)  # its budget was raised
-        if decided.kind != "reconnect" and self.round is not None and worker.index in self.round.participants:
-            self.round.participants[worker.index].waited_for = False
-        self._record("worker_registered", worker=worker.name, attempt=worker.attempt, kind=decided.kind, samples=worker.samples)
+        if not worker.preparing:
+            self._admit(worker, decided.kind)
         welcome = Welcome(
             session=worker.session,
             run_id=self.run_id,
@@ -66,6 +63,13 @@ class Calls(Course):
             parameters=dict(self.spec.task.parameters),
         )
         self._answer(event.ticket, welcome)
+
+    def _admit(self, worker: Worker, kind: str) -> None:
+        heapq.heappush(self._silences, (worker.silent_at, worker.session))
+        self._gone.pop(worker.index, None)  # its budget was raised
+        if kind != "reconnect" and self.round is not None and worker.index in self.round.participants:
+            self.round.participants[worker.index].waited_for = False
+        self._record("worker_registered", worker=worker.name, attempt=worker.attempt, kind=kind, samples=worker.samples)
 
     def _find(self, session: str, now: float, ticket: int | None = None) -> Worker | None:
         """Return the worker behind a call and note that it lives; answer the call with a fault if there is none."""

@@ -48,6 +48,8 @@ class Handout(State):
     def _task_for(self, worker: Worker, now: float) -> Task | None:
         if self.end is not None:
             return Task(kind=TaskKind.STOP, reason=str(self.end.reason))
+        if worker.preparing:
+            return None
         if self.stage is Stage.INIT and worker.index == self._maker:
             remaining = (self._deadline_at or now) - now
             return Task(kind=TaskKind.INIT, work=WireWork(epochs=0, deadline_seconds=remaining), seed=init_seed(self.spec.seed))

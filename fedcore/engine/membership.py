@@ -45,7 +45,13 @@ class Worker:
     kinds: frozenset[TaskKind]
     interval: float
     last_heard: float
+    kind: str
     live: bool = True
+
+    @property
+    def preparing(self) -> bool:
+        """Whether it is still loading its data: it has a place, and does not take part yet."""
+        return self.samples == 0
 
     @property
     def silent_at(self) -> float:
@@ -59,7 +65,6 @@ class Registration:
 
     worker: Worker
     kind: str
-    was_live: bool
 
 
 @dataclass(slots=True)
@@ -110,7 +115,7 @@ class Members:
     def hear(self, worker: Worker, now: float) -> bool:
         """Note a sign of life; true if the worker comes back from being lost."""
         worker.last_heard = now
-        if worker.live:
+        if worker.live or worker.preparing:
             return False
         worker.live = True
         self.live_count += 1
@@ -152,7 +157,8 @@ class Members:
         known = self._by_index.get(index)
         seen = self.attempts.get(index)
         kind = "new" if seen is None else "restart" if hello.attempt > seen else "reconnect"
-        was_live = known is not None and known.live
+        if known is not None and known.preparing and known.instance == hello.instance:
+            kind = known.kind
         if known is not None:
             self.remove(known)
             if known.instance != hello.instance:
@@ -168,12 +174,14 @@ class Members:
             kinds=hello.tasks,
             interval=heartbeat_seconds(self.replicas),
             last_heard=now,
+            kind=kind,
+            live=hello.samples > 0,
         )
         self._by_index[index] = self._by_session[session] = worker
         self.attempts[index] = hello.attempt
         self.names[index] = hello.name
-        self.live_count += 1
-        return Registration(worker, kind, was_live)
+        self.live_count += worker.live
+        return Registration(worker, kind)
 
     def _place(self, hello: Hello) -> int | Fault:
         if hello.index is not None:

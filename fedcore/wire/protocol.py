@@ -108,8 +108,9 @@ class Hello(Message):
     attempt: int = Field(1, ge=1)
     instance: str = Field(min_length=1, max_length=128)
     """Made anew at each process start, so that a restart with the same attempt number is told apart from a reconnect."""
-    samples: int = Field(ge=1, le=MAX_SAMPLES)
-    """Size of the worker's local training data."""
+    samples: int = Field(ge=0, le=MAX_SAMPLES)
+    """Size of the worker's local training data. 0: not known yet; the worker wants the job's parameters in order to load its data, and
+    takes part once it has registered again."""
     eval_samples: int = Field(0, ge=0, le=MAX_SAMPLES)
     client: str = Field("", max_length=128)
     token: str = Field("", max_length=4096, repr=False)

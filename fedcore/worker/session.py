@@ -68,7 +68,7 @@ class WeightsGone(Exception):  # noqa: N818 - a state of the world
 class Abilities:
     """What a worker can do, known once its task is made."""
 
-    samples: int = 1
+    samples: int = 0
     eval_samples: int = 0
     tasks: frozenset[TaskKind] = frozenset({TaskKind.INIT, TaskKind.TRAIN})
 

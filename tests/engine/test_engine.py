@@ -397,6 +397,17 @@ def test_foreign_worker_that_only_trains_gets_nothing_else(bottle):
     assert job.task(1).kind is TaskKind.EVALUATE
 
 
+def test_worker_that_still_loads_its_data_has_a_place_and_takes_no_part(bottle):
+    job = bottle(1, quorum=FULL)
+    assert job.register(0, samples=0, instance="i", session="loading").index == 0
+    job.call(lambda ticket: ev.TaskAsked("loading", ticket, 5.0))
+    assert job.engine.phase is Phase.STARTING
+    assert not job.events("worker_registered")
+    job.register(0, samples=100, instance="i")
+    assert job.events("worker_registered") == [{"worker": "worker-0", "attempt": 1, "kind": "new", "samples": 100}]
+    assert job.task(0).kind is TaskKind.INIT
+
+
 def test_late_joiner_is_not_waited_for(bottle):
     job = bottle(4, quorum={"percent": 50})
     job.begin([0, 1])

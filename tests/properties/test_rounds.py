@@ -123,10 +123,16 @@ class Rounds(RuleBasedStateMachine):
             assert again is None or again > self.now, "a deadline that passed must move"
         self.now = until
 
-    @rule(index=INDEXES, attempt=ATTEMPTS, process=st.integers(1, 2), kinds=KINDS)
-    def register(self, index, attempt, process, kinds):
+    @rule(index=INDEXES, attempt=ATTEMPTS, process=st.integers(1, 2), kinds=KINDS, samples=st.sampled_from([10, 10, 10, 0]))
+    def register(self, index, attempt, process, kinds, samples):
         hello = Hello(
-            protocol="1", name=f"w{index}", index=index, attempt=attempt, instance=f"{index}.{attempt}.{process}", samples=10, tasks=kinds
+            protocol="1",
+            name=f"w{index}",
+            index=index,
+            attempt=attempt,
+            instance=f"{index}.{attempt}.{process}",
+            samples=samples,
+            tasks=kinds,
         )
         self._call(lambda ticket: ev.Registered(ticket, hello, f"{index}.{attempt}"))
 
