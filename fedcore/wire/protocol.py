@@ -89,7 +89,7 @@ class Message(BaseModel):
         return {key: _wire(value) for key, value in self.model_dump(mode="json", exclude_none=True).items()}
 
 
-def _wire(value: Any) -> Any:  # noqa: ANN401 - a recursive walk over JSON values
+def _wire(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _wire(item) for key, item in value.items()}
     if isinstance(value, list):
