@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -70,6 +71,7 @@ def lock_run_dir(run_dir: Path) -> int:
 
 def run(options: Options) -> int:
     """Coordinate one job until its end, and return the exit code."""
+    _allow_descriptors()
     try:
         options.run_dir.mkdir(parents=True, exist_ok=True)
         lock = lock_run_dir(options.run_dir)
@@ -85,6 +87,14 @@ def run(options: Options) -> int:
         return _usage_error(options, str(error))
     finally:
         os.close(lock)
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit to the hard one: it is often 1,024, and every worker keeps a connection or two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
 def _usage_error(options: Options, message: str, reason: str = "InvalidJob") -> int:
