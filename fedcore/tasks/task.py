@@ -6,9 +6,9 @@ nothing of rounds, sockets or averages. Weights are plain numpy arrays by name, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping  # noqa: TC003 - users may ask for this interface's type hints at run time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - see above
 from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
