@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
-from typing import TYPE_CHECKING, Any, Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from fedcore.options import InvalidOptions, ProcessOptions
 
-__all__ = ["InvalidOptions", "Options", "variable"]
-
-_VARIABLES = {"job": "FEDCORE_JOB_FILE", "tls_cert": "FEDCORE_TLS_CERT_FILE", "tls_key": "FEDCORE_TLS_KEY_FILE"}
-"""Names that are not the field's own: in a pod ``FEDCORE_JOB`` is the job's name, and all that holds a path to a secret ends in _FILE."""
+__all__ = ["InvalidOptions", "Options"]
 
 
-class InvalidOptions(ValueError):  # noqa: N818 - the same word as in the worker
-    """Options that cannot work; the message has one line per problem."""
-
-
-class Options(BaseModel):
+class Options(ProcessOptions):
     """A coordinator's options. Field ``x`` is the flag ``--x`` and the variable that `variable` names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    VARIABLES: ClassVar[dict[str, str]] = {
+        "job": "FEDCORE_JOB_FILE",
+        "tls_cert": "FEDCORE_TLS_CERT_FILE",
+        "tls_key": "FEDCORE_TLS_KEY_FILE",
+    }
+    """Names that are not the field's own: in a pod ``FEDCORE_JOB`` is the job's name, and paths of secrets end in _FILE."""
 
     job: Path
     """A FederatedJob, YAML or JSON, or the supervisor's job input; looked at once a second."""
@@ -54,38 +51,3 @@ class Options(BaseModel):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("--tls-cert and --tls-key go together")
         return self
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str], given: Mapping[str, Any] | None = None) -> Options:
-        """Build the options from given values and, where they are missing or None, from the environment.
-
-        Raises
-        ------
-        InvalidOptions
-            Something is missing or wrong; all problems at once.
-        """
-        values: dict[str, Any] = {}
-        for field in cls.model_fields:
-            value = None if given is None else given.get(field)
-            if value is None:
-                value = environment.get(variable(field)) or None
-            if value is not None:
-                values[field] = value
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise InvalidOptions("\n".join(_problem(item) for item in error.errors())) from None
-
-
-def variable(field: str) -> str:
-    """Return the environment variable of an option."""
-    return _VARIABLES.get(field, f"FEDCORE_{field.upper()}")
-
-
-def _problem(item: Mapping[str, Any]) -> str:
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not item["loc"]:
-        return message
-    field = str(item["loc"][0])
-    name = f"--{field.replace('_', '-')} (or {variable(field)})"
-    return f"{name} is required" if item["type"] == "missing" else f"{name}: {message}, got {item['input']!r}"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from fedcore.options import InvalidOptions, ProcessOptions
 
 __all__ = ["InvalidOptions", "Options"]
-
-
-class InvalidOptions(ValueError):  # noqa: N818 - says what is invalid, as InvalidJob does
-    """Options that cannot work; the message has one line per problem."""
 
 
 def _checked_url(url: str) -> str:
@@ -25,10 +20,10 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-class Options(BaseModel):
+class Options(ProcessOptions):
     """A worker's options. Field ``x`` is the flag ``--x`` and the variable ``FEDCORE_X``, `data_dir` being ``FEDCORE_DATA``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    VARIABLES: ClassVar[dict[str, str]] = {"data_dir": "FEDCORE_DATA"}
 
     coordinator: Annotated[str, AfterValidator(_checked_url)]
     """Address of the coordinator, http or https."""
@@ -63,42 +58,7 @@ class Options(BaseModel):
     ready_grace_seconds: float = Field(60.0, ge=0)
     """How long the ready file outlives the session. 60: a coordinator's restart must not turn all workers unready."""
 
-    @classmethod
-    def read(cls, environment: Mapping[str, str], given: Mapping[str, Any] | None = None) -> Options:
-        """Build the options from given values and, where they are missing or None, from the environment.
-
-        Raises
-        ------
-        InvalidOptions
-            Something is missing or wrong; all problems at once.
-        """
-        values: dict[str, Any] = {}
-        for field in cls.model_fields:
-            variable = _variable(field)
-            value = None if given is None else given.get(field)
-            if value is None:
-                value = environment.get(variable) or None
-            if value is not None:
-                values[field] = value
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise InvalidOptions("\n".join(_problem(item) for item in error.errors())) from None
-
     @property
     def display_name(self) -> str:
         """Name to register with."""
         return self.name or ("worker" if self.index is None else f"worker-{self.index}")
-
-
-def _variable(field: str) -> str:
-    return "FEDCORE_DATA" if field == "data_dir" else f"FEDCORE_{field.upper()}"
-
-
-def _problem(item: Mapping[str, Any]) -> str:
-    field = str(item["loc"][0]) if item["loc"] else ""
-    flag = "--" + field.replace("_", "-")
-    if item["type"] == "missing":
-        return f"{flag} (or {_variable(field)}) is required"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{flag} (or {_variable(field)}): {message}, got {item['input']!r}"
