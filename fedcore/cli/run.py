@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from fedcore import __version__
 from fedcore.cli.closing import closing
 from fedcore.cli.plain import PlainView, SilentView
+from fedcore.cli.validate import check_draft_and_entrypoint, count_problems
 from fedcore.engine.quorum import required
-from fedcore.jobfile import InvalidJob, load_job, locate
+from fedcore.jobfile import InvalidJob, locate, read_job
 from fedcore.local.directory import RunDirectoryError, open_run_directory
 from fedcore.local.faults import problems, worker_name
 from fedcore.local.ports import METRICS_PORT, RPC_PORT, PortInUseError, reserve
 from fedcore.local.runner import Plan, run_job
-from fedcore.tasks.entrypoint import check_entrypoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,12 +83,8 @@ def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
         if not options.quiet:
             kind = "a convolutional network in PyTorch" if find_spec("torch") else "a perceptron in numpy (PyTorch is not installed)"
             print(f"No job file given: training the shipped one, handwritten digits with {kind}.", file=sys.stderr)
-    job = _load(path, options)
     job_dir = None if shipped else path.resolve().parent
-    wrong = check_entrypoint(job.spec.task.entrypoint, job_dir)
-    if wrong is not None:
-        place = locate(path, "spec.task.entrypoint")
-        raise _Refused(f"{place}: spec.task.entrypoint: {wrong}\n{_count(1, path)}")
+    job = _load(path, job_dir, options)
     wrong_faults = problems(options.kills, options.slows, job.spec.workers.replicas, job.spec.rounds)
     if wrong_faults:
         raise _Refused("\n".join(f"error: {problem}; nothing was started" for problem in wrong_faults))
@@ -113,19 +109,16 @@ def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
     )
 
 
-def _load(path: Path, options: RunOptions) -> FederatedJob:
+def _load(path: Path, job_dir: Path | None, options: RunOptions) -> FederatedJob:
     try:
-        job = load_job(path, options.overrides)
+        job = check_draft_and_entrypoint(read_job(path, options.overrides), job_dir)
     except InvalidJob as error:
-        lines = [str(problem) for problem in error.problems]
-        raise _Refused("\n".join([*lines, _count(len(lines), path)])) from None
+        problems_of_job = [str(problem) for problem in error.problems]
+        raise _Refused("\n".join([*problems_of_job, f"error: {count_problems(error, path)}; nothing was started"])) from None
     if "tls" in job.spec.security.model_fields_set and job.spec.security.tls:
-        raise _Refused(f"error: {path.name}: spec.security.tls: on this machine processes speak over loopback, without TLS; leave it out")
+        place = locate(path, "spec.security.tls", options.overrides)
+        raise _Refused(f"{place}: spec.security.tls: processes of one computer speak over loopback, without TLS; leave it out or say false")
     return job
-
-
-def _count(number: int, path: Path) -> str:
-    return f"error: {number} {'problem' if number == 1 else 'problems'} in {path.name}; nothing was started"
 
 
 def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | LiveView]:

@@ -112,7 +112,7 @@ class Runs:
         return self.folder / "run"
 
     def start(self, *arguments, job=True):
-        command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", *([str(self.job)] if job else []), "--run-dir", str(self.run_dir)]
+        command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", *(["job.yaml"] if job else []), "--run-dir", str(self.run_dir)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")}
         process = subprocess.Popen(
             [*command, *arguments], cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
