@@ -98,6 +98,8 @@ class Faults:
         self._random = random
         self._armed: list[tuple[float, Kill]] = []
         self._round_seconds = _UNKNOWN_ROUND_SECONDS
+        self._opened: tuple[int, float] | None = None
+        """The round that was opened last, and when."""
 
     @property
     def unfired(self) -> list[Kill]:
@@ -114,10 +116,13 @@ class Faults:
             case "task_sent":
                 return self._fire(lambda kill: kill.process == event["worker"] and kill.round == event["round"])
             case "round_opened":
+                # From one opening to the next, so that a kill may also strike while the version is being written.
+                if self._opened is not None and self._opened[0] < event["round"]:
+                    self._round_seconds = now - self._opened[1]
+                self._opened = (event["round"], now)
                 for kill in self._fire(lambda kill: kill.index is None and kill.round == event["round"]):
                     self._armed.append((now + self._random.random() * self._round_seconds, kill))
             case "round_closed":
-                self._round_seconds = event.get("duration_s") or self._round_seconds
                 return self._due(lambda _at, kill: kill.round <= event["round"])  # the round was shorter than expected
             case _:
                 pass
