@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,13 @@ class Versions:
         OSError
             The folder cannot be written; the versions before are intact.
         """
+        try:
+            return self._create(version, body, state)
+        except Exception:
+            self._remove_unfinished(version)
+            raise
+
+    def _create(self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any]) -> Stored:
         path = self.path(version)
         digest = hashlib.sha256()
         size_bytes = 0
@@ -133,16 +141,24 @@ class Versions:
             return None
         return None if isinstance(checked, Rejected) else Stored(number, path, digest, size_bytes, checked, state)
 
+    def _remove_unfinished(self, version: int) -> None:
+        """Free the space: on a full disk, the job's last lines and its summary still have to be written."""
+        path = self.path(version)
+        weights = () if path.with_suffix(".json").exists() else (path,)
+        for unfinished in (path.with_suffix(".safetensors.tmp"), path.with_suffix(".json.tmp"), *weights):
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
     def _remove_above(self, number: int) -> None:
         for path in self._folder.iterdir():
             if path.stem.isdigit() and int(path.stem) > number:
                 path.unlink()
 
     def _prune(self, newest: int) -> None:
-        for path in self._folder.glob("*.json"):
+        # States first: the other way round, a crash in between would leave a state without weights.
+        for path in sorted(self._folder.iterdir(), key=lambda path: (path.suffix, path.stem)):
             if path.stem.isdigit() and int(path.stem) <= newest - self._keep:
                 path.unlink()
-                path.with_suffix(".safetensors").unlink(missing_ok=True)
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
