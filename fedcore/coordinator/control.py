@@ -168,7 +168,7 @@ class Control:
             if status != 201:
                 return SubmitReply(result=reply.result, reason=reply.reason).to_wire()
             report = report.model_copy(update={"upload": reply.upload})
-        upload = self._service.uploads.find(session, report.upload) if report.upload else None
+        upload = self._service.uploads.find(session, report.upload, round_number) if report.upload else None
         rejection, detail = self._judge(report, upload, round_number)
         size = 0 if upload is None else upload.size_bytes
         received_at = None if upload is None else upload.received_at

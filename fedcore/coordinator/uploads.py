@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from fedcore.aggregation import Rejected, UpdateCheck
@@ -60,10 +59,10 @@ class Uploads:
         self.drop(upload.session)
         self._by_session[upload.session] = upload
 
-    def find(self, session: str, upload_id: str) -> Upload | None:
-        """Return a held body, if this session sent it."""
+    def find(self, session: str, upload_id: str, round_number: int) -> Upload | None:
+        """Return a held body, if this session sent it for this round: its checks were made against that round's base."""
         held = self._by_session.get(session)
-        return held if held is not None and secrets.compare_digest(held.id, upload_id) else None
+        return held if held is not None and (held.id, held.round) == (upload_id, round_number) else None
 
     def by_id(self, upload_id: str) -> Upload | None:
         """Return and release a held body by its id, which only the engine and its sender know."""
