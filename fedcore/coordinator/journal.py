@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,9 @@ class Journal:
             "event": event,
             **fields,
         }
-        self._seq += 1
         encoded = (json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
-        self._file.write(encoded)
+        self._write(encoded)
+        self._seq += 1
         self._tables.feed(line)
         self._tell(encoded)
         if event not in _QUIET:
@@ -72,9 +73,24 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the files."""
-        self._tables.close()
+        """Close the files; what a full disk keeps from the tables is written anew from the events at the next start."""
+        try:
+            self._tables.close()
+        except OSError as error:
+            log_event("tables_incomplete", error=str(error))
         self._file.close()
+
+    def _write(self, line: bytes) -> None:
+        """Append a whole line or nothing: a disk that fills up takes the first bytes of one, and the next would follow on them."""
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            if len(rest) < len(line):
+                with suppress(OSError):
+                    self._file.truncate(os.fstat(self._file.fileno()).st_size - len(line) + len(rest))
+            raise
 
     def _tell(self, line: bytes) -> None:
         if self._mirror is None:

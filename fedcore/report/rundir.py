@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +125,8 @@ def publish_newest_version(run_dir: Path) -> None:
     """Make model.safetensors the newest durable version, for a run whose coordinator could not do it itself."""
     numbers = sorted((path.stem for path in (run_dir / VERSIONS).glob("*.json")), reverse=True)
     newest = next((run_dir / VERSIONS / f"{n}.safetensors" for n in numbers if (run_dir / VERSIONS / f"{n}.safetensors").is_file()), None)
-    if newest is None:
-        return
+    if newest is None or ((run_dir / MODEL).exists() and newest.samefile(run_dir / MODEL)):
+        return  # published already: a rename onto another name of the same file would leave both
     part = run_dir / f".{MODEL}.part"
     part.unlink(missing_ok=True)
     try:
@@ -189,9 +190,10 @@ class TableFiles:
         return rows
 
     def close(self) -> None:
-        """Close both files."""
-        for file in self._files.values():
-            file.close()
+        """Close both files, the second even if the first cannot be written to its end."""
+        with ExitStack() as files:
+            for file in self._files.values():
+                files.callback(file.close)
 
     def __enter__(self) -> Self:
         return self

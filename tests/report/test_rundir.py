@@ -106,6 +106,7 @@ def test_publish_newest_version_takes_the_last_complete_pair(tmp_path):
     rundir.publish_newest_version(tmp_path)
     rundir.publish_newest_version(tmp_path)
     assert (tmp_path / rundir.MODEL).read_text() == "2"
+    assert not (tmp_path / f".{rundir.MODEL}.part").exists()
 
 
 def test_publish_newest_version_without_any_leaves_nothing(tmp_path):
