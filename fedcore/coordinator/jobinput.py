@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from fedcore.engine.events import EndAsked, Event, SpecChanged, WorkerGone
-from fedcore.engine.reasons import EndReason
-from fedcore.jobfile import load_job, parse_job
+from fedcore.engine.reasons import EndReason  # noqa: TC001 - pydantic reads the annotations
+from fedcore.jobfile import InvalidJob, Problem, load_job, parse_job
 from fedcore.spec import API_VERSION, KIND, FederatedJob
 
 if TYPE_CHECKING:
@@ -32,6 +34,20 @@ class JobInput:
     end: tuple[EndReason, str] | None = None
 
 
+class _End(BaseModel):
+    reason: EndReason
+    message: str = ""
+
+
+class _Said(BaseModel):
+    """What stands beside the spec, as it is written."""
+
+    uid: str = ""
+    generation: int = 0
+    gone: Annotated[frozenset[int], BeforeValidator(lambda text: [index for index in str(text).split(",") if index.strip()])] = frozenset()
+    end: _End | None = None
+
+
 def read_job_input(path: Path) -> JobInput:
     """Read the job file.
 
@@ -40,22 +56,23 @@ def read_job_input(path: Path) -> JobInput:
     InvalidJob
         What is wrong, with places.
     """
-    if path.suffix != ".json":
-        return JobInput(load_job(path))
-    text = path.read_text(encoding="utf-8")
-    data = json.loads(text)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+    except (OSError, ValueError):
+        data = None  # the reader of job files says what is wrong with it, and where
     if not isinstance(data, dict) or "metadata" in data or "spec" not in data:
         return JobInput(load_job(path))
     job = parse_job(
         {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": data.get("name", "")}, "spec": data["spec"]}, source=path.name
     )
-    return JobInput(
-        job=job,
-        uid=str(data.get("uid") or ""),
-        generation=int(data.get("generation") or 0),
-        gone=frozenset(int(index) for index in str(data.get("gone") or "").split(",") if index.strip()),
-        end=_end(data.get("end")),
-    )
+    try:
+        said = _Said.model_validate({key: value for key, value in data.items() if value})
+    except ValidationError as error:
+        raise InvalidJob(
+            [Problem(path.name, None, ".".join(str(step) for step in found["loc"]), found["msg"]) for found in error.errors()]
+        ) from None
+    end = None if said.end is None else (said.end.reason, said.end.message)
+    return JobInput(job, said.uid, said.generation, said.gone, end)
 
 
 def changes(before: JobInput, after: JobInput) -> list[Event]:
@@ -67,7 +84,3 @@ def changes(before: JobInput, after: JobInput) -> list[Event]:
     if after.end is not None and after.end != before.end:
         events.append(EndAsked(*after.end))
     return events
-
-
-def _end(asked: Any) -> tuple[EndReason, str] | None:
-    return (EndReason(asked["reason"]), str(asked.get("message", ""))) if asked else None
