@@ -71,9 +71,9 @@ class Collector:
         self._aggregation = self._algorithm.begin(self.base, self._parameters)
 
     def merge(self, upload: Upload, worker: str, samples: int) -> None:
-        """Count an update; returns at once."""
+        """Count an update; returns at once. After one that could not be counted nothing is any more, and `close` raises."""
         self._waiting.append((upload, UpdateFile(upload.checked, upload.file.readinto_at, worker, samples)))
-        if self._merging is None or self._merging.done():
+        if self._merging is None or (self._merging.done() and self._merging.exception() is None):
             self._merging = asyncio.get_running_loop().create_task(self._merge_waiting())
 
     async def _merge_waiting(self) -> None:
