@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcore.log import log_event
 from fedcore.report.rundir import EVENTS, MODEL, SUMMARY, publish_newest_version, read_events, write_json
-from fedcore.report.summary import summarise
+from fedcore.report.summary import End, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +30,18 @@ class Ending:
         self._journal = journal
 
     def write(self, end: Finish) -> None:
-        """Write all; a full disk is logged and changes nothing, since the job has ended already."""
-        summary = summarise(read_events(self._run_dir / EVENTS), run_dir=self._run_dir)
-        try:
-            self._journal.sync()
-            publish_newest_version(self._run_dir)
-            write_json(self._run_dir / SUMMARY, summary)
-        except OSError as error:
-            log_event("summary_failed", error=str(error))
+        """Write all that the disk takes; what it does not is logged and changes nothing, since the job has ended already."""
+        said = End(end.phase, end.reason, end.message)  # for a log that could not be written any more
+        summary = summarise(read_events(self._run_dir / EVENTS), run_dir=self._run_dir, end=said)
+        for write in (
+            self._journal.sync,
+            lambda: publish_newest_version(self._run_dir),
+            lambda: write_json(self._run_dir / SUMMARY, summary),
+        ):
+            try:
+                write()
+            except OSError as error:
+                log_event("last_files_incomplete", error=str(error))
         if self._termination_file is not None:
             message = {
                 "schema": 1,

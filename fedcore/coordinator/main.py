@@ -26,6 +26,7 @@ from fedcore.coordinator.spool import Spool, SpoolFile, Upload
 from fedcore.coordinator.versions import Stored, Versions
 from fedcore.engine.checkpoint import Saved
 from fedcore.engine.engine import Engine
+from fedcore.engine.reasons import EndReason
 from fedcore.jobfile import InvalidJob, dump_job
 from fedcore.log import log_event
 from fedcore.report.rundir import JOB, SPOOL, VERSIONS, is_finished, write_atomically
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunDirectoryLocked", "lock_run_dir", "run"]
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TERMINATED = 143
 _JOB_FILE_SECONDS = 1.0
@@ -50,6 +52,10 @@ class RunDirectoryLocked(Exception):  # noqa: N818 - an expected state of the wo
 
 class _Refused(Exception):  # noqa: N818 - an answer to the user
     """The coordinator cannot start; the message says why and what to do."""
+
+
+class _Unwritable(Exception):  # noqa: N818 - a state of the world
+    """The run directory takes nothing. Room may be made: unlike a refusal, worth another start."""
 
 
 def lock_run_dir(run_dir: Path) -> int:
@@ -76,15 +82,17 @@ def run(options: Options) -> int:
         options.run_dir.mkdir(parents=True, exist_ok=True)
         lock = lock_run_dir(options.run_dir)
     except RunDirectoryLocked as error:
-        return _usage_error(options, str(error), "RunDirectoryLocked")
+        return _no_start(options, str(error), "RunDirectoryLocked")
     except OSError as error:
-        return _usage_error(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
+        return _no_start(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
     try:
         return asyncio.run(_Coordinator(options).run())
     except InvalidJob as error:
-        return _usage_error(options, "\n".join(str(problem) for problem in error.problems))
+        return _no_start(options, "\n".join(str(problem) for problem in error.problems))
     except _Refused as error:
-        return _usage_error(options, str(error))
+        return _no_start(options, str(error))
+    except _Unwritable as error:
+        return _no_start(options, str(error), str(EndReason.CHECKPOINT_FAILED), EXIT_FAILED)
     finally:
         os.close(lock)
 
@@ -97,12 +105,12 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
-def _usage_error(options: Options, message: str, reason: str = "InvalidJob") -> int:
+def _no_start(options: Options, message: str, reason: str = "InvalidJob", exit_code: int = EXIT_USAGE) -> int:
     print(f"error: {message}", file=sys.stderr)
     if options.termination_file is not None:
         with suppress(OSError):
             options.termination_file.write_text(json.dumps({"schema": 1, "final": False, "reason": reason, "message": message[:512]}))
-    return EXIT_USAGE
+    return exit_code
 
 
 class _Coordinator:
@@ -119,11 +127,17 @@ class _Coordinator:
         if is_finished(options.run_dir):
             raise _Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
         stopped = self._watch_signals()
-        service, resumed, initial = self._build()
+        try:
+            service, resumed, initial = self._build()
+        except OSError as error:
+            raise _Unwritable(f"{options.run_dir} cannot be written: {error}") from error
         self._service = service
         server, metrics = await self._listen(service)
         try:
-            self._announce(service, resumed, server, metrics)
+            try:
+                self._announce(service, resumed, server, metrics)
+            except OSError as error:
+                raise _Unwritable(f"{options.run_dir} cannot be written: {error}") from error
             service.start(resumed, initial)
             self._tell_supervisor(JobInput(self._input.job), self._input)
             watcher = asyncio.create_task(self._watch_job_file())

@@ -148,7 +148,7 @@ class Service:
         try:
             self._written(await self.collector.adopt(upload, self._stamped(checkpoint)))
         except OSError as error:
-            self.handle(ev.WriteFailed(str(error)))
+            self._write_failed(error)
         except Exception as error:  # noqa: BLE001 - see handle
             self._break(error)
 
@@ -156,9 +156,13 @@ class Service:
         try:
             self._written(await self.collector.close(version, self._stamped(checkpoint), self.journal.sync))
         except OSError as error:
-            self.handle(ev.WriteFailed(str(error)))
+            self._write_failed(error)
         except Exception as error:  # noqa: BLE001 - see handle
             self._break(error)
+
+    def _write_failed(self, error: OSError) -> None:
+        self.spool.make_room()
+        self.handle(ev.WriteFailed(str(error)))
 
     def _stamped(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         return {**checkpoint, "run_id": self.engine.run_id, "resume": self.journal.resume}
@@ -179,7 +183,7 @@ class Service:
             line = self.journal.append(event, fields)
         except OSError as error:
             if self.engine.end is None:
-                asyncio.get_running_loop().call_soon(self.handle, ev.WriteFailed(str(error)))
+                asyncio.get_running_loop().call_soon(self._write_failed, error)
             return
         if event == "round_opened":
             self._opened_at = {fields["round"]: line["time"]}

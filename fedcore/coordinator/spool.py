@@ -7,6 +7,7 @@ overwritten. Spooled bytes are never made durable: an open round collects anew a
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,12 @@ class Spool:
         if discard_bytes:
             os.ftruncate(file.descriptor, 0)
         self._free.append(file)
+
+    def make_room(self) -> None:
+        """Free the space of files that hold nothing, so that the last words of a run fit on a disk that is full."""
+        for file in self._free:
+            with suppress(OSError):
+                os.ftruncate(file.descriptor, 0)
 
     def close(self) -> None:
         """Close and remove all files."""

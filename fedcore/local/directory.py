@@ -89,6 +89,9 @@ def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> Run
         (path / _PRIVATE).mkdir(mode=0o700)
         attempts = _attempts(path)
         write_atomically(path / JOB, dump_job(job))
+    except OSError as error:
+        os.close(lock)
+        raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
     except BaseException:
         os.close(lock)
         raise

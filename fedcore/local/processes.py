@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedcore.engine.reasons import EndReason, Phase
 from fedcore.local.supervisor import Exited
+from fedcore.report.summary import End
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,21 +64,23 @@ class Process:
         self._kill_group()  # before wait: until then its id, and so the group's, cannot be another's
         code = self.popen.wait()
         os.close(self.descriptor)
-        reason, message = self._last_words()
+        reason, message, end = self._last_words()
         if code < 0:  # killed: what it happened to log last is not why
-            return Exited(self.name, 128 - code, reason, message)
-        return Exited(self.name, code, reason, message or _last_line(self.log))
+            return Exited(self.name, 128 - code, reason, message, end)
+        return Exited(self.name, code, reason, message or _last_line(self.log), end)
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
 
-    def _last_words(self) -> tuple[str, str]:
+    def _last_words(self) -> tuple[str, str, End | None]:
         try:
             said = json.loads(self.termination.read_text("utf-8"))
-            return str(said.get("reason", "")), str(said.get("message", ""))[:_MESSAGE_CHARS]
-        except (OSError, ValueError, AttributeError):
-            return "", ""
+            reason, message = str(said.get("reason", "")), str(said.get("message", ""))[:_MESSAGE_CHARS]
+            end = End(Phase(said["phase"]), EndReason(reason), message) if said.get("final") else None
+        except (OSError, ValueError, AttributeError, KeyError):
+            return "", "", None
+        return reason, message, end
 
 
 def start_process(

@@ -12,6 +12,7 @@ import selectors
 import signal
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -39,7 +40,7 @@ from fedcore.report.rundir import (
 from fedcore.report.summary import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -310,7 +311,8 @@ class _Runner:
             "gone": ",".join(str(index) for index in gone),
             "end": None if end is None else {"reason": str(end.reason), "message": end.message},
         }
-        write_json(self._plan.directory.path / JOB_INPUT, value)
+        with self._noting_failure():
+            write_json(self._plan.directory.path / JOB_INPUT, value)
 
     def _note(self, event: str, fields: Mapping[str, Any]) -> None:
         self._view.event({"time": format_time(datetime.now(UTC)), "event": event, **fields})
@@ -327,11 +329,15 @@ class _Runner:
             if end.reason is EndReason.INTERRUPTED:
                 self._note("run_interrupted", {"run_dir": str(path)})
             else:
-                events.append(self._write_end(end, events[-1] if events else {}))
+                events.append(_end_event(end, events[-1] if events else {}))
                 self._view.event(events[-1])
-            rebuild_tables(path)
+                with self._noting_failure():
+                    self._tail.append_after((json.dumps(events[-1], ensure_ascii=False) + "\n").encode())
+            with self._noting_failure():
+                rebuild_tables(path)
         if end is not None or not (path / MODEL).exists():
-            publish_newest_version(path)
+            with self._noting_failure():
+                publish_newest_version(path)
         for kill in self._faults.unfired:
             self._note("fault_unfired", {"kill": kill.process, "round": kill.round})
         summary = summarise(
@@ -342,16 +348,17 @@ class _Runner:
             worker_restarts=self._supervisor.worker_restarts,
             coordinator_restarts=self._supervisor.coordinator_restarts,
         )
-        write_json(path / SUMMARY, summary)
+        with self._noting_failure():
+            write_json(path / SUMMARY, summary)
         return summary
 
-    def _write_end(self, end: End, last: Mapping[str, Any]) -> dict[str, Any]:
-        """Add ``run_finished`` for a job whose coordinator cannot: its lock is free, so this is the one writer now."""
-        event = {"time": format_time(datetime.now(UTC)), "seq": last.get("seq", -1) + 1, "resume": last.get("resume", 0)}
-        event |= {"event": "run_finished", "phase": str(end.phase), "reason": str(end.reason), "message": end.message}
-        event["exit_code"] = end.exit_code
-        self._tail.append_after((json.dumps(event, ensure_ascii=False) + "\n").encode())
-        return event
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Go on without a file that cannot be written: a full disk must not hide how the run has ended."""
+        try:
+            yield
+        except OSError as error:
+            self._note("run_directory_incomplete", {"error": str(error)})
 
     def close(self) -> None:
         """End what is left, should the loop have been left by an exception, and close everything."""
@@ -364,3 +371,10 @@ class _Runner:
         os.close(self._lifeline_writing)
         self._selector.close()
         self._signals.close()
+
+
+def _end_event(end: End, last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``run_finished`` for a job whose coordinator cannot say it: its lock is free, so the runner is the one writer now."""
+    event = {"time": format_time(datetime.now(UTC)), "seq": last.get("seq", -1) + 1, "resume": last.get("resume", 0)}
+    event |= {"event": "run_finished", "phase": str(end.phase), "reason": str(end.reason), "message": end.message}
+    return {**event, "exit_code": end.exit_code}

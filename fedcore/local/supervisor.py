@@ -57,6 +57,8 @@ class Exited:
     """From its termination message."""
     message: str = ""
     """The same, or the last line of its log."""
+    end: End | None = None
+    """How the job has ended, from a coordinator's termination message: its word even if its log could not be written any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,8 @@ class Supervisor:
             if place is self._coordinator and self._term_at is not None:
                 self._term_at = min(self._term_at, now + WORKERS_ALONE_SECONDS)
             return []
+        if place is self._coordinator and exited.end is not None:
+            return self._decide(exited.end, now)
         cause = self._coordinator_cause(exited) if place.index is None else worker_cause(exited, self._non_retryable)
         after = after_end(place.record, cause, place.started_at, now, place.policy)
         told = {"exit_code": exited.exit_code, "reason": exited.reason or None, "message": exited.message or None}

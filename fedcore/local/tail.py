@@ -43,10 +43,21 @@ class EventTail:
         return [event for event in events if event is not None]
 
     def append_after(self, line: bytes) -> None:
-        """Write one line behind the last complete one; only while there is no coordinator."""
+        """Write one line behind the last complete one, or nothing; only while there is no coordinator.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
         self.read()
-        with self._path.open("ab") as file:
-            os.ftruncate(file.fileno(), self._at)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._path.open("ab", buffering=0) as file:
+            file.truncate(self._at)
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(self._at)
+                raise

@@ -27,6 +27,7 @@ from fedcore.local.supervisor import (
     Tick,
     worker_cause,
 )
+from fedcore.report.summary import End
 
 NON_RETRYABLE = frozenset({2})
 EVERYONE = {"coordinator", "worker-0", "worker-1"}
@@ -136,6 +137,15 @@ def test_a_coordinator_over_budget_ends_the_job():
     assert not made.done
     made.handle(Exited("worker-1", 0), 6)
     assert made.done
+
+
+def test_a_coordinators_last_word_counts_without_its_log():
+    made = supervisor()
+    said = End(Phase.FAILED, EndReason.CHECKPOINT_FAILED, "No space left on device")
+    actions = made.handle(Exited("coordinator", 1, "CheckpointFailed", said.message, said), 5)
+    assert made.end is said
+    assert {action.name for action in of(Send, actions)} == {"worker-0", "worker-1"}
+    assert of(Start, made.handle(Tick(), 100)) == []
 
 
 @pytest.mark.parametrize(

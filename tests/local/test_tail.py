@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
+
+import pytest
 
 from fedcore.local.tail import EventTail
 from fedcore.report.rundir import EVENTS, read_events
@@ -48,3 +52,17 @@ def test_append_after_takes_the_place_of_a_torn_line(tmp_path):
     tail = EventTail(tmp_path)
     tail.append_after(line("end"))
     assert names(read_events(tmp_path / EVENTS)) == ["a", "end"]
+
+
+def test_append_after_writes_all_or_nothing(tmp_path):
+    (tmp_path / EVENTS).write_bytes(line("a") + b'{"event": "to')
+    tail = EventTail(tmp_path)
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(line("a")) + 5, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            tail.append_after(line("end"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / EVENTS).read_bytes() == line("a")
