@@ -16,7 +16,8 @@ class Drift:
     def __init__(self, context):
         self.index = context.index
         self.values = int(context.parameters.get("values", "50000"))
-        self.seconds = float(context.parameters.get("seconds", "0.2"))
+        slowest = float(context.parameters.get("seconds", "0.2"))
+        self.seconds = slowest * (context.index + 1) / context.replicas  # one after the other, so that faults find some counted
 
     def samples(self):
         return 100 + self.index

@@ -97,9 +97,12 @@ class Runs:
     def run_dir(self):
         return self.folder / "run"
 
+    def write_job(self):
+        (self.folder / "job.yaml").write_text(json.dumps(JOB))
+
     def start(self, changes=None, *arguments, run_dir=None):
         """Start the job with fields set as given, by path."""
-        (self.folder / "job.yaml").write_text(json.dumps(JOB))
+        self.write_job()
         fields = [part for path, value in (changes or {}).items() for part in ("--set", f"{path}={value}")]
         command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--run-dir", str(run_dir or self.run_dir)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")} | self.environment
