@@ -111,7 +111,7 @@ def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
 
 def _load(path: Path, job_dir: Path | None, options: RunOptions) -> FederatedJob:
     try:
-        job = check_draft_and_entrypoint(read_job(path, options.overrides), job_dir)
+        job = check_draft_and_entrypoint(read_job(path, options.overrides), job_dir, _data_dir())
     except InvalidJob as error:
         problems_of_job = [str(problem) for problem in error.problems]
         raise _Refused("\n".join([*problems_of_job, f"error: {count_problems(error, path)}; nothing was started"])) from None
@@ -119,6 +119,11 @@ def _load(path: Path, job_dir: Path | None, options: RunOptions) -> FederatedJob
         place = locate(path, "spec.security.tls", options.overrides)
         raise _Refused(f"{place}: spec.security.tls: processes of one computer speak over loopback, without TLS; leave it out or say false")
     return job
+
+
+def _data_dir() -> Path | None:
+    folder = os.environ.get("FEDCORE_DATA")
+    return Path(folder) if folder else None
 
 
 def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | LiveView]:

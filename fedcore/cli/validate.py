@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedcore.jobfile import InvalidJob, Problem, check_draft, read_job, resolved_yaml
 from fedcore.tasks.entrypoint import check_entrypoint
+from fedcore.tasks.task import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["check_draft_and_entrypoint", "count_problems", "validate"]
 
 _ENTRYPOINT = ("spec", "task", "entrypoint")
+_PARAMETERS = "spec.task.parameters."
 _HOPELESS = frozenset({"apiVersion", "kind", ".".join(_ENTRYPOINT)})
 """With a problem at one of these an import would say nothing new: the file is no job, or the entrypoint is none."""
 _INVALID = 2
@@ -59,8 +61,8 @@ def validate(paths: Sequence[Path], resolved: bool, overrides: Sequence[tuple[st
     return exit_code
 
 
-def check_draft_and_entrypoint(draft: Draft, search_dir: Path | None) -> FederatedJob:
-    """Return the job, if it is one and its entrypoint can be imported.
+def check_draft_and_entrypoint(draft: Draft, search_dir: Path | None, data_dir: Path | None = None) -> FederatedJob:
+    """Return the job, if it is one, its entrypoint can be imported, and the task has nothing against it.
 
     Parameters
     ----------
@@ -68,6 +70,8 @@ def check_draft_and_entrypoint(draft: Draft, search_dir: Path | None) -> Federat
         What `fedcore.jobfile.read_job` has returned.
     search_dir : Path or None
         As in `fedcore.tasks.entrypoint.check_entrypoint`.
+    data_dir : Path or None
+        The data set's folder, if the job will run with it.
 
     Raises
     ------
@@ -80,8 +84,10 @@ def check_draft_and_entrypoint(draft: Draft, search_dir: Path | None) -> Federat
     except InvalidJob as error:
         if entrypoint is None or any(problem.field in _HOPELESS for problem in error.problems):
             raise
-        raise InvalidJob([*error.problems, *_import_problems(draft, entrypoint, search_dir)]) from None
-    problems = _import_problems(draft, job.spec.task.entrypoint, search_dir)
+        raise InvalidJob([*error.problems, *_task_problems(draft, entrypoint, search_dir)]) from None
+    spec = job.spec
+    context = Context(0, spec.workers.replicas, spec.seed, spec.task.parameters, data_dir)
+    problems = _task_problems(draft, spec.task.entrypoint, search_dir, context)
     if problems:
         raise InvalidJob(problems)
     return job
@@ -100,7 +106,14 @@ def _entrypoint(draft: Draft) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _import_problems(draft: Draft, entrypoint: str, search_dir: Path | None) -> list[Problem]:
-    wrong = check_entrypoint(entrypoint, search_dir)
-    place = draft.place(_ENTRYPOINT)
-    return [] if wrong is None else [Problem(place.source, place.line, ".".join(_ENTRYPOINT), wrong)]
+def _task_problems(draft: Draft, entrypoint: str, search_dir: Path | None, context: Context | None = None) -> list[Problem]:
+    wrong = check_entrypoint(entrypoint, search_dir, context=context)
+    if wrong is None:
+        return []
+    path: tuple[str, ...] = _ENTRYPOINT
+    message = wrong
+    if wrong.startswith(_PARAMETERS):
+        name, _, message = wrong.removeprefix(_PARAMETERS).partition(": ")
+        path = ("spec", "task", "parameters", name)
+    place = draft.place(path)
+    return [Problem(place.source, place.line, ".".join(path), message)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -19,10 +20,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
+from fedcore.tasks.parameters import InvalidParameter
+from fedcore.tasks.precheck import precheck
+from fedcore.tasks.task import Context
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedcore.tasks.task import Context, Task
+    from fedcore.tasks.task import Task
 
 __all__ = ["EntrypointError", "check_entrypoint", "load_entrypoint"]
 
@@ -70,8 +75,12 @@ def load_entrypoint(entrypoint: str, search_dir: Path | None = None) -> Callable
     return cast("Callable[[Context], Task]", target)
 
 
-def check_entrypoint(entrypoint: str, search_dir: Path | None = None, timeout: float = 60.0) -> str | None:
+def check_entrypoint(
+    entrypoint: str, search_dir: Path | None = None, timeout: float = 60.0, *, context: Context | None = None
+) -> str | None:
     """Try `load_entrypoint` in a process of its own, and return what is wrong, or None.
+
+    What is wrong with a parameter begins with its field, ``spec.task.parameters.NAME: ``.
 
     The caller's process imports nothing of the task's: no torch, no side effects, and a crash at import stays outside.
 
@@ -81,6 +90,8 @@ def check_entrypoint(entrypoint: str, search_dir: Path | None = None, timeout: f
         As in `load_entrypoint`.
     timeout : float
         Seconds that the import may take. 60: torch alone needs several on a cold disk.
+    context : Context or None
+        Where the task's own check is wanted too (`fedcore.tasks.precheck`): what worker 0 will be told.
     """
     reading, writing = os.pipe()
     command = [sys.executable, "-P", "-c", "from fedcore.tasks.entrypoint import _report; _report()"]
@@ -88,12 +99,14 @@ def check_entrypoint(entrypoint: str, search_dir: Path | None = None, timeout: f
     # Neither the pipe nor stderr is read to its end: a process that the task leaves behind could hold it open for ever.
     os.set_blocking(reading, False)
     try:
-        with tempfile.TemporaryFile() as stderr:
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+            stdin.write(b"" if context is None else _encode(context))
+            stdin.seek(0)
             done = subprocess.run(
                 command,
                 check=False,
                 pass_fds=[writing],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 timeout=timeout,
@@ -115,12 +128,25 @@ def check_entrypoint(entrypoint: str, search_dir: Path | None = None, timeout: f
 def _report() -> None:
     """Be the child of `check_entrypoint`: write ``ok`` or the message to the descriptor named first."""
     descriptor, entrypoint, folder = sys.argv[1:4]
+    told = sys.stdin.buffer.read()
     try:
-        load_entrypoint(entrypoint, Path(folder) if folder else None)
+        factory = load_entrypoint(entrypoint, Path(folder) if folder else None)
+        if told:
+            precheck(factory, _decode(told))
         message = "ok"
-    except EntrypointError as error:
+    except (EntrypointError, InvalidParameter) as error:
         message = str(error)
     os.write(int(descriptor), message.encode()[:_MESSAGE_BYTES])
+
+
+def _encode(context: Context) -> bytes:
+    data_dir = None if context.data_dir is None else str(context.data_dir)
+    return json.dumps([context.index, context.replicas, context.seed, dict(context.parameters), data_dir]).encode()
+
+
+def _decode(told: bytes) -> Context:
+    index, replicas, seed, parameters, data_dir = json.loads(told)
+    return Context(index, replicas, seed, parameters, None if data_dir is None else Path(data_dir))
 
 
 def _guarded(step: Callable[[], object], module_name: str, looked: str) -> object:

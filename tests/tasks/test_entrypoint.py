@@ -1,10 +1,13 @@
 """Each way in which an entrypoint can be wrong has a sentence that says so."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fedcore.tasks.entrypoint import EntrypointError, check_entrypoint, load_entrypoint
+from fedcore.tasks.task import Context
 
 MODULES = {
     "good_task.py": "def task(context):\n    return context\nNUMBER = 3\nclass Holder:\n    make = task\n",
@@ -92,3 +95,26 @@ def test_check_survives_a_crash_a_chatterbox_and_a_sleeper(folder):
     assert "exit code 9 on the way: almost there" in check_entrypoint("crash_task:task", folder)
     assert check_entrypoint("chatter_task:task", folder) is None
     assert "longer than 0.5 s" in check_entrypoint("sleep_task:task", folder, timeout=0.5)
+
+
+PRECHECKED = """
+from fedcore.tasks.parameters import InvalidParameter
+from fedcore.tasks.precheck import checked_by
+
+def check(context):
+    if context.data_dir is not None or context.replicas != 3:
+        raise InvalidParameter("size", context.parameters["size"], "small", f"too big for {context.data_dir}")
+
+@checked_by(check)
+def task(context): ...
+"""
+
+
+def test_check_makes_the_tasks_own_check_where_there_is_a_context(folder):
+    (folder / "prechecked_task.py").write_text(PRECHECKED)
+    context = Context(0, 3, 0, {"size": "x" * 200_000})
+    assert check_entrypoint("prechecked_task:task", folder) is None
+    assert check_entrypoint("prechecked_task:task", folder, context=context) is None
+    assert check_entrypoint("good_task:task", folder, context=context) is None
+    wrong = check_entrypoint("prechecked_task:task", folder, context=replace(context, data_dir=Path("/data")))
+    assert wrong == "spec.task.parameters.size: too big for /data; allowed: small"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedcore.tasks.mnist.settings import prepare
+from fedcore.tasks.mnist.settings import check, prepare
+from fedcore.tasks.precheck import checked_by
 from fedcore.tasks.torch import TorchTask
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DigitsNet", "task"]
 
 
+@checked_by(check)
 def task(context: Context) -> TorchTask:
     """Make the task for one worker: the entrypoint. Parameters as `prepare` has them, learningRate 0.05 and momentum 0.5 by default."""
     settings = prepare(context, learning_rate=0.05, momentum=0.5)

@@ -86,7 +86,14 @@ def load_mnist(dataset: str = "shipped", data_dir: Path | None = None) -> Mnist:
     return _read_folder(_download() if data_dir is None else data_dir)
 
 
-def _read_folder(folder: Path) -> Mnist:
+def find_files(folder: Path) -> dict[str, Path]:
+    """Return where the whole set's four files lie, by part and kind.
+
+    Raises
+    ------
+    DigitsError
+        The folder lacks some.
+    """
     places: dict[str, Path] = {}
     missing = []
     for part, pattern in _FILES.items():
@@ -103,6 +110,11 @@ def _read_folder(folder: Path) -> Mnist:
             f"the whole MNIST set is not in {folder}: missing {', '.join(missing)} (each may end in .gz and may lie in MNIST/raw below); "
             'set FEDCORE_DATA to its folder, or the parameter dataset to "shipped"'
         )
+    return places
+
+
+def _read_folder(folder: Path) -> Mnist:
+    places = find_files(folder)
     digits = {}
     for part in _FILES:
         try:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcore.tasks.batches import Batches
-from fedcore.tasks.mnist.settings import Settings, prepare
+from fedcore.tasks.mnist.settings import Settings, check, prepare
+from fedcore.tasks.precheck import checked_by
 from fedcore.tasks.task import Context, Evaluated, Trained, Weights, Work
 
 __all__ = ["DigitsPerceptron", "numpy_task"]
@@ -22,6 +23,7 @@ _INPUTS, _HIDDEN, _CLASSES = 784, 64, 10
 _EVALUATION_BATCH = 1000
 
 
+@checked_by(check)
 def numpy_task(context: Context) -> DigitsPerceptron:
     """Make the task for one worker: the entrypoint. Parameters as `prepare` has them, learningRate 0.1 and momentum 0.9 by default."""
     return DigitsPerceptron(prepare(context, learning_rate=0.1, momentum=0.9))

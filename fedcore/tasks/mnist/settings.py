@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcore.tasks.mnist.dataset import Digits, DigitsError, load_mnist
+from fedcore.tasks.mnist.dataset import Digits, DigitsError, find_files, load_mnist
 from fedcore.tasks.parameters import InvalidParameter, Parameters
 from fedcore.tasks.partition import evaluation_share, parse_partition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedcore.tasks.partition import Partition
     from fedcore.tasks.task import Context
 
-__all__ = ["Settings", "prepare"]
+__all__ = ["Settings", "check", "prepare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +53,62 @@ def prepare(context: Context, *, learning_rate: float, momentum: float) -> Setti
     DownloadError
         The whole set could not be fetched.
     """
-    parameters = Parameters(context.parameters)
-    rate = parameters.number("learningRate", learning_rate, above=0)
-    batch = parameters.integer("batchSize", 32, at_least=1)
-    momentum = parameters.number("momentum", momentum, at_least=0, below=1)
-    mu = parameters.number("proximalMu", 0.0, at_least=0)
-    partition = parse_partition(parameters.text("partition", "random"))
-    dataset = parameters.choice("dataset", "shipped", ("shipped", "full"))
-    images_text = parameters.text("images", "")
-    parameters.finish()
+    asked = _read(context, learning_rate, momentum)
+    with _no_digits(asked.dataset):
+        mnist = load_mnist(asked.dataset, context.data_dir)
+    total = len(mnist.train)
+    images = int(asked.images) if asked.images.isdecimal() else total if not asked.images else 0
+    if not context.replicas <= images <= total:
+        raise InvalidParameter("images", asked.images, f"a whole number from {context.replicas} (one for each worker) to {total}")
+    share = asked.partition.share(mnist.train.labels, images=images, index=context.index, replicas=context.replicas, seed=context.seed)
+    held_out = evaluation_share(len(mnist.test), index=context.index, replicas=context.replicas)
+    return Settings(asked.rate, asked.batch, asked.momentum, asked.mu, mnist.train.take(share), mnist.test.take(held_out))
 
+
+def check(context: Context) -> None:
+    """Find what is wrong with the parameters, or with the folder that was named for the whole set, without reading any image.
+
+    Raises
+    ------
+    InvalidParameter
+        As `prepare` would.
+    """
+    asked = _read(context, 0.1, 0.0)
+    if asked.dataset == "full" and context.data_dir is not None:
+        with _no_digits(asked.dataset):
+            find_files(context.data_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    rate: float
+    batch: int
+    momentum: float
+    mu: float
+    partition: Partition
+    dataset: str
+    images: str
+    """Checked when the size of the data set is known."""
+
+
+def _read(context: Context, learning_rate: float, momentum: float) -> _Asked:
+    parameters = Parameters(context.parameters)
+    asked = _Asked(
+        rate=parameters.number("learningRate", learning_rate, above=0),
+        batch=parameters.integer("batchSize", 32, at_least=1),
+        momentum=parameters.number("momentum", momentum, at_least=0, below=1),
+        mu=parameters.number("proximalMu", 0.0, at_least=0),
+        partition=parse_partition(parameters.text("partition", "random")),
+        dataset=parameters.choice("dataset", "shipped", ("shipped", "full")),
+        images=parameters.text("images", ""),
+    )
+    parameters.finish()
+    return asked
+
+
+@contextmanager
+def _no_digits(dataset: str) -> Iterator[None]:
     try:
-        mnist = load_mnist(dataset, context.data_dir)
+        yield
     except DigitsError as error:
         raise InvalidParameter("dataset", dataset, "shipped, or full where its files are", str(error)) from error
-    total = len(mnist.train)
-    images = int(images_text) if images_text.isdecimal() else total if not images_text else 0
-    if not context.replicas <= images <= total:
-        raise InvalidParameter("images", images_text, f"a whole number from {context.replicas} (one for each worker) to {total}")
-    share = partition.share(mnist.train.labels, images=images, index=context.index, replicas=context.replicas, seed=context.seed)
-    held_out = evaluation_share(len(mnist.test), index=context.index, replicas=context.replicas)
-    return Settings(rate, batch, momentum, mu, mnist.train.take(share), mnist.test.take(held_out))
