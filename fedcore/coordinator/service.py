@@ -6,6 +6,7 @@ Everything here runs in the loop's thread; bodies, sums and fsync do not (`fedco
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from fedcore.coordinator.collector import Collector, Written
@@ -60,7 +61,7 @@ class Service:
         self.versions = versions
         self.spool = spool
         self.uploads = Uploads(spool)
-        self.collector = Collector(engine.spec.aggregation, versions, lambda upload: spool.give_back(upload.file))
+        self.collector = Collector(engine.spec.aggregation, versions, self._release)
         self._calls: dict[int, asyncio.Future[ef.Reply]] = {}
         self._tickets = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -159,6 +160,12 @@ class Service:
             self._write_failed(error)
         except Exception as error:  # noqa: BLE001 - see handle
             self._break(error)
+
+    def _release(self, upload: Upload) -> None:
+        if upload is self._initial:  # the user's own file, open for reading only: no part of the spool
+            os.close(upload.file.descriptor)
+        else:
+            self.spool.give_back(upload.file)
 
     def _write_failed(self, error: OSError) -> None:
         self.spool.make_room()
