@@ -53,7 +53,9 @@ class Ending:
                 "metrics": summary["metrics"] or {},
                 "artifact": MODEL,
             }
+            if len(json.dumps(message)) > _TERMINATION_BYTES:  # names of metrics are the task's, and cut JSON would read as a crash
+                message |= {"metrics": {}, "message": end.message[:256]}
             try:
-                self._termination_file.write_text(json.dumps(message)[:_TERMINATION_BYTES], encoding="utf-8")
+                self._termination_file.write_text(json.dumps(message), encoding="utf-8")
             except OSError as error:
                 log_event("termination_message_failed", error=str(error))
