@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation import Rejected, check_file
@@ -21,6 +21,7 @@ from fedcore.coordinator.ending import Ending
 from fedcore.coordinator.http import Server
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
+from fedcore.coordinator.resume import complete_the_log, lost_seconds
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool, SpoolFile, Upload
 from fedcore.coordinator.versions import Stored, Versions
@@ -118,7 +119,9 @@ class _Coordinator:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._seen = self._stamp()  # before the file is read: a change between the two is read twice, one after them is not missed
         self._input = self._read_input()
+        self._token = self._read_token()
         self._service: Service | None = None
         self._ticked = time.monotonic()
 
@@ -132,12 +135,18 @@ class _Coordinator:
         except OSError as error:
             raise _Unwritable(f"{options.run_dir} cannot be written: {error}") from error
         self._service = service
+        try:
+            return await self._serve(service, resumed, initial, stopped)
+        finally:
+            service.stop()
+
+    async def _serve(self, service: Service, resumed: Stored | None, initial: Upload | None, stopped: asyncio.Future[None]) -> int:
         server, metrics = await self._listen(service)
         try:
             try:
                 self._announce(service, resumed, server, metrics)
             except OSError as error:
-                raise _Unwritable(f"{options.run_dir} cannot be written: {error}") from error
+                raise _Unwritable(f"{self._options.run_dir} cannot be written: {error}") from error
             service.start(resumed, initial)
             self._tell_supervisor(JobInput(self._input.job), self._input)
             watcher = asyncio.create_task(self._watch_job_file())
@@ -149,7 +158,6 @@ class _Coordinator:
         finally:
             await server.close()
             await metrics.close()
-            service.stop()
         if service.done.done():
             return service.done.result()
         log_event("terminated", version=service.engine.version, message="the state on disk is the last closed round")
@@ -159,6 +167,7 @@ class _Coordinator:
         options, job = self._options, self._input.job
         versions = Versions(options.run_dir / VERSIONS, job.spec.coordinator.checkpoint.keep)
         resumed = versions.newest()
+        initial = self._initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
         journal = Journal(options.run_dir, options.events_fd)
         write_atomically(options.run_dir / JOB, dump_job(job))
         started = next((event for event in journal.past if event["event"] == "run_started"), None)
@@ -170,7 +179,7 @@ class _Coordinator:
             loop_now,
             saved=None if resumed is None else Saved.from_json(resumed.state),
             active_seconds=0.0 if started is None else max(time.time() - moment(started["time"]).timestamp(), 0.0),
-            lost_seconds=_lost_seconds(journal.past),
+            lost_seconds=lost_seconds(journal.past),
         )
         if started is None:
             journal.append(
@@ -186,7 +195,8 @@ class _Coordinator:
                 },
             )
         else:
-            _complete_the_log(journal, resumed)
+            if resumed is not None:
+                complete_the_log(journal, resumed)
             journal.append("coordinator_resumed", {"round": engine.current_round + 1, "version": engine.version})
         spool = Spool(options.run_dir / SPOOL)
         service = Service(
@@ -199,7 +209,6 @@ class _Coordinator:
             attempt=options.attempt,
         )
         service.generation = self._input.generation
-        initial = self._initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
         return service, resumed, initial
 
     def _initial(self, path: str) -> Upload:
@@ -207,18 +216,37 @@ class _Coordinator:
         place = "spec.task.initialWeights"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            size = os.fstat(descriptor).st_size
-            checked = check_file(lambda offset, buffer: os.preadv(descriptor, [buffer], offset), size)
         except OSError as error:
             raise _Refused(f"{place}: {path}: {error.strerror}") from None
-        if isinstance(checked, Rejected):
-            raise _Refused(f"{place}: {path} cannot be used: {checked.reason}: {checked.detail}")
+        with ExitStack() as refused:
+            refused.callback(os.close, descriptor)
+            try:
+                size = os.fstat(descriptor).st_size
+                checked = check_file(lambda offset, buffer: os.preadv(descriptor, [buffer], offset), size)
+            except OSError as error:
+                raise _Refused(f"{place}: {path}: {error.strerror}") from None
+            if isinstance(checked, Rejected):
+                raise _Refused(f"{place}: {path} cannot be used: {checked.reason}: {checked.detail}")
+            refused.pop_all()
         return Upload("initial", "", 0, SpoolFile(descriptor, size), checked, size, 0.0)
+
+    def _read_token(self) -> str:
+        path = self._options.token_file
+        if path is None:
+            return ""
+        try:
+            token = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise _Refused(f"--token-file: {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise _Refused(f"--token-file: {path} is no text") from None
+        if not token:
+            raise _Refused(f"--token-file: {path} is empty, which would admit everybody; leave the option out if that is wanted")
+        return token
 
     async def _listen(self, service: Service) -> tuple[Server, Server]:
         options = self._options
-        token = "" if options.token_file is None else options.token_file.read_text(encoding="utf-8").strip()
-        server = Server(options.host, options.port, Control(service, token))
+        server = Server(options.host, options.port, Control(service, self._token))
         routes = {"/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
         metrics = Server(options.host, options.metrics_port, routes=routes)
         for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):
@@ -226,6 +254,7 @@ class _Coordinator:
                 await each.start()
             except OSError as error:
                 await server.close()
+                await metrics.close()
                 why = "in use; choose another one, or 0 for any free port" if error.errno == errno.EADDRINUSE else error.strerror
                 raise _Refused(f"{flag}: {options.host}:{port} is {why}") from None
         return server, metrics
@@ -248,13 +277,12 @@ class _Coordinator:
             await asyncio.sleep(1.0)
 
     async def _watch_job_file(self) -> None:
-        seen = self._stamp()
         while True:
             await asyncio.sleep(_JOB_FILE_SECONDS)
             stamp = self._stamp()
-            if stamp == seen:
+            if stamp == self._seen:
                 continue
-            seen = stamp
+            self._seen = stamp
             try:
                 new = self._read_input()
             except (InvalidJob, OSError, ValueError) as error:
@@ -310,24 +338,3 @@ class _Coordinator:
 
     def _readyz(self) -> tuple[int, str, bytes]:
         return 200, "text/plain", b"ok\n"
-
-
-def _lost_seconds(past: list[dict[str, Any]]) -> float:
-    """Return how long the quorum had been lost, by the log, when this coordinator started."""
-    last = next((event for event in reversed(past) if event["event"] in {"quorum_lost", "quorum_regained"}), None)
-    if last is None or last["event"] == "quorum_regained":
-        return 0.0
-    return max(time.time() - moment(last["time"]).timestamp(), 0.001)
-
-
-def _complete_the_log(journal: Journal, resumed: Stored | None) -> None:
-    """Write the lines that a crash between a durable version and its log has swallowed."""
-    if resumed is None:
-        return
-    logged = {e["round"] for e in journal.past if e["event"] == "round_closed" and e["outcome"] != "aborted"}
-    if resumed.version in logged or resumed.version == 0:
-        return
-    opened = next((e["time"] for e in reversed(journal.past) if e["event"] == "round_opened" and e["round"] == resumed.version), None)
-    for event, fields in resumed.state.get("closed", []):
-        extra = {"opened_at": opened} if event == "round_closed" else {}
-        journal.append(event, {**fields, **extra}, resume=resumed.state["resume"])

@@ -40,6 +40,8 @@ class Coordinator:
     metrics_port: int
     workers: list[Worker] = field(default_factory=list)
     proxies: list[xmlrpc.client.ServerProxy] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    """Lines of its stderr since it listens."""
 
     def peak_mb(self):
         """Highest resident memory of the process so far (VmHWM)."""
@@ -142,9 +144,10 @@ def start_coordinator(tmp_path, job=JOB, *more):
         [str(part) for part in command], stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     listening = next(line for line in process.stderr if " listening " in line)
-    threading.Thread(target=process.stderr.read, daemon=True).start()
+    log: list[str] = []
+    threading.Thread(target=log.extend, args=[process.stderr], daemon=True).start()
     port, metrics_port = (int(re.search(rf"{key}=http://127.0.0.1:(\d+)", listening)[1]) for key in ("url", "metrics"))
-    return Coordinator(process, run_dir, port, metrics_port)
+    return Coordinator(process, run_dir, port, metrics_port, log=log)
 
 
 def stop_coordinator(coordinator):

@@ -1,0 +1,385 @@
+"""The coordinator as a process: how it starts or refuses to, stops, and goes on where another has been killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import time
+import xmlrpc.client
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from fedcore.coordinator import main
+from fedcore.coordinator.ending import Ending
+from fedcore.coordinator.journal import Journal
+from fedcore.coordinator.main import lock_run_dir, run
+from fedcore.coordinator.options import Options
+from fedcore.coordinator.resume import complete_the_log
+from fedcore.coordinator.versions import Stored
+from fedcore.engine.effects import Finish
+from fedcore.engine.reasons import EndReason, Phase
+from fedcore.report.rundir import EVENTS, read_events
+from support.coordinator import Worker, model, start_coordinator, stop_coordinator
+
+JOB = """\
+apiVersion: fedcore.dev/v1alpha1
+kind: FederatedJob
+metadata: {name: demo}
+spec:
+  rounds: ROUNDS
+  task: {entrypoint: "nobody:imports_it"INITIAL}
+  evaluation: {everyRounds: 0}
+  quorum: {percent: PERCENT, roundTimeoutSeconds: 100, graceSeconds: 0}
+  workers: {replicas: REPLICAS}
+"""
+
+
+def job(rounds=2, replicas=1, percent=100, initial=None):
+    text = JOB.replace("ROUNDS", str(rounds)).replace("REPLICAS", str(replicas)).replace("PERCENT", str(percent))
+    return text.replace("INITIAL", "" if initial is None else f', initialWeights: "{initial}"')
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start coordinators on one run directory, one after the other."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*args, **fields):
+            made = start_coordinator(tmp_path, job(**fields), *args)
+            stack.callback(stop_coordinator, made)
+            return made
+
+        yield start
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+# -- what it refuses --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run in this process, see that the answer is exit code 2 with one message, and return that."""
+
+    def refused(text=None, reason="InvalidJob", **options):
+        if text is None:
+            text = job()
+        (tmp_path / "job.yaml").write_text(text)
+        given = {"job": tmp_path / "job.yaml", "run_dir": tmp_path / "run", "host": "127.0.0.1", "port": 0, "metrics_port": 0, **options}
+        end = tmp_path / "end.json"
+        assert run(Options(**given, termination_file=end)) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        said = json.loads(end.read_text())
+        assert (said["schema"], said["final"], said["reason"]) == (1, False, reason)
+        assert errors[0] == f"error: {said['message']}"
+        return said["message"]
+
+    return refused
+
+
+def test_run_directory_in_use_is_refused(refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    lock = lock_run_dir(tmp_path / "run")
+    message = refused(reason="RunDirectoryLocked")
+    os.close(lock)
+    assert f"{tmp_path / 'run'} is in use" in message
+    assert not (tmp_path / "run" / EVENTS).exists()
+
+
+def test_run_directory_that_is_a_file_is_refused(refused, tmp_path):
+    (tmp_path / "run").write_text("")
+    assert "cannot be used as a run directory: File exists" in refused()
+
+
+def test_job_that_is_wrong_is_refused_before_anything_is_written(refused, tmp_path):
+    assert "job.yaml:5: spec.rounds" in refused(job(rounds=0))
+    assert not (tmp_path / "run" / EVENTS).exists()
+
+
+def test_job_file_that_is_not_there_is_refused(refused, tmp_path):
+    assert "nowhere.json" in refused(job=tmp_path / "nowhere.json")
+
+
+def broken_weights():
+    complex_header = b'{"w":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}'
+    whole = save(model(values=10))
+    return {
+        "missing": (None, "No such file or directory"),
+        "empty": (b"", "header"),
+        "garbage": (b"these are no weights at all", "header"),
+        "pickle": (b"\x80\x04\x95" + bytes(100), "header"),
+        "cut short": (whole[:-1], "length"),
+        "too long": (whole + b"\0", "length"),
+        "complex": (len(complex_header).to_bytes(8, "little") + complex_header + bytes(8), "C64"),
+        "not finite": (save({"w": np.array([np.nan], np.float32)}), "non_finite"),
+    }
+
+
+@pytest.mark.parametrize("name", list(broken_weights()))
+def test_first_weights_that_cannot_be_used_are_refused(refused, tmp_path, name):
+    content, said = broken_weights()[name]
+    path = tmp_path / "first.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    message = refused(job(initial=path))
+    assert message.startswith(f"spec.task.initialWeights: {path}")
+    assert said in message
+
+
+def test_first_weights_that_are_a_folder_are_refused(refused, tmp_path):
+    assert "Is a directory" in refused(job(initial=tmp_path))
+
+
+@pytest.mark.parametrize("flag", ["port", "metrics_port"])
+def test_port_in_use_is_refused(refused, flag):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = refused(**{flag: port})
+    assert message == f"--{flag.replace('_', '-')}: 127.0.0.1:{port} is in use; choose another one, or 0 for any free port"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "No such file or directory", id="missing"),
+        pytest.param("", "is empty", id="empty: would admit everybody"),
+        pytest.param(" \n", "is empty", id="nothing but space"),
+        pytest.param(b"\xff\xfe", "is no text", id="no text"),
+    ],
+)
+def test_token_file_without_a_token_is_refused(refused, tmp_path, content, said):
+    path = tmp_path / "token"
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        path.write_bytes(content)
+    message = refused(token_file=path)
+    assert message.startswith(f"--token-file: {path}")
+    assert said in message
+
+
+def test_refused_start_can_be_tried_again(refused, tmp_path, start):
+    refused(job(initial=tmp_path / "first.safetensors"))
+    (tmp_path / "first.safetensors").write_bytes(save(model(values=10)))
+    coordinator = start(initial=tmp_path / "first.safetensors", replicas=1)
+    assert Worker(coordinator, 0).register().task()["round"] == 1
+    assert len(coordinator.events("run_started")) == 1
+
+
+# -- a whole job ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_job_from_its_own_first_weights_to_the_last_file(start, tmp_path, refused, monkeypatch):
+    """One worker that is a stock XML-RPC client; weights ride inline in round 1, and by HTTP afterwards."""
+    monkeypatch.setenv("FEDCORE_TERMINATION_FILE", str(tmp_path / "end.json"))
+    first = save(model(0.5, values=1000), metadata={"from": "elsewhere"})
+    (tmp_path / "first.safetensors").write_bytes(first)
+    coordinator = start(rounds=3, initial=tmp_path / "first.safetensors")
+    worker = Worker(coordinator, 0).register()
+    task = worker.task()
+    assert (task["kind"], task["round"], task["base"]["version"]) == ("train", 1, 0)
+    assert task["base"]["id"] == hashlib.sha256(first).hexdigest()
+    assert worker.rpc.fedcore.weights(worker.session, 0).data == first
+    assert (coordinator.run_dir / "versions" / "000000.safetensors").read_bytes() == first
+    assert (tmp_path / "first.safetensors").read_bytes() == first
+
+    report = {"base": task["base"]["id"], "samples": 100, "metrics": {}, "seconds": 0.5}
+    inline = {**report, "weights": xmlrpc.client.Binary(save(model(1.0, values=1000)))}
+    assert worker.rpc.fedcore.submit(worker.session, 1, inline) == {"result": "accepted", "reason": ""}
+    assert worker.rpc.fedcore.submit(worker.session, 1, inline)["result"] == "duplicate"
+    again = worker.task()
+    assert (again["round"], again["base"]["version"]) == (2, 1)
+    mean = load(worker.rpc.fedcore.weights(worker.session, 1).data)
+    assert set(mean["weight"]) == {1.0}
+
+    # Late: the answer comes though not one byte of the body has been sent.
+    head = f"PUT /v1/uploads/1 HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer {worker.session}\r\n"
+    assert coordinator.raw(f"{head}Fedcore-Base: {'0' * 64}\r\nContent-Length: 999\r\n\r\n".encode()) == 409
+    status, answer = worker.put(2, "0" * 64, b"", length=10**6)
+    assert (status, answer["result"]) == (409, "stale")
+    status, answer = worker.put(1, task["base"]["id"], b"", length=10**6)
+    assert (status, answer["result"]) == (409, "duplicate")
+
+    for number in (2, 3):
+        base = (again if number == 2 else worker.task())["base"]["id"]
+        assert worker.deliver(number, base, save(model(float(number), values=1000))) == "accepted"
+    last = worker.task()
+    assert (last["kind"], last["reason"]) == ("stop", "Completed")
+    assert coordinator.process.wait(20) == 0
+
+    assert json.loads((tmp_path / "end.json").read_text()) == {
+        "schema": 1, "final": True, "phase": "Succeeded", "reason": "Completed", "message": "", "rounds": 3, "metrics": {},
+        "artifact": "model.safetensors",
+    }  # fmt: skip
+    assert set(load((coordinator.run_dir / "model.safetensors").read_bytes())["weight"]) == {3.0}
+    assert json.loads((coordinator.run_dir / "summary.json").read_text())["rounds_completed"] == 3
+    assert not list((coordinator.run_dir / "spool").iterdir())
+    results = [event["result"] for event in coordinator.events("update")]
+    assert sorted(results) == ["accepted"] * 3 + ["duplicate"] * 2 + ["stale"] * 2
+    assert "holds a run that has ended" in refused()
+
+
+# -- stop and go on ---------------------------------------------------------------------------------------------------------------------
+
+
+def first_round(coordinator):
+    """Bring a job of one worker into its second round."""
+    worker = Worker(coordinator, 0).register()
+    assert worker.task()["kind"] == "init"
+    assert worker.deliver(0, "", save(model(values=1000))) == "accepted"
+    base = worker.task()["base"]["id"]
+    assert worker.deliver(1, base, save(model(1.0, values=1000))) == "accepted"
+    task = worker.task()
+    assert task["round"] == 2
+    return worker, task
+
+
+def test_sigterm_ends_with_143_and_the_next_start_goes_on(start):
+    coordinator = start()
+    worker, task = first_round(coordinator)
+    status, held = worker.put(2, task["base"]["id"], save(model(2.0, values=1000)))
+    assert status == 201
+    coordinator.process.send_signal(signal.SIGTERM)
+    assert coordinator.process.wait(20) == 143
+    until(lambda: any(" terminated " in line for line in coordinator.log))
+    assert not (coordinator.run_dir / "summary.json").exists()
+
+    resumed = start()
+    events = list(read_events(resumed.run_dir / EVENTS))
+    assert [event["run_id"] for event in events if event["event"] == "run_started"] == [resumed.progress()["run_id"]]
+    assert [(event["resume"], event["round"]) for event in events if event["event"] == "coordinator_resumed"] == [(1, 2)]
+    worker = Worker(resumed, 0, worker.session)
+    with pytest.raises(xmlrpc.client.Fault, match="unknown_session"):
+        worker.task()
+    again = worker.register().task()
+    assert (again["round"], again["base"]) == (2, task["base"])
+    refused = worker.submit(2, task["base"]["id"], held["upload"])
+    assert (refused["result"], refused["reason"][:6]) == ("rejected", "length")
+    assert worker.deliver(2, task["base"]["id"], save(model(2.0, values=1000))) == "accepted"
+    assert worker.task()["kind"] == "stop"
+    assert resumed.process.wait(20) == 0
+
+
+def closed(coordinator):
+    return [(event["round"], event["resume"], event["outcome"]) for event in coordinator.events("round_closed")]
+
+
+def test_log_that_a_crash_cut_behind_a_durable_version_is_completed_once(start):
+    coordinator = start()
+    first_round(coordinator)
+    stop_coordinator(coordinator)
+    assert closed(coordinator) == [(1, 0, "full")]
+    lines = (coordinator.run_dir / EVENTS).read_bytes().splitlines(keepends=True)
+    before = [line for line in lines if json.loads(line)["event"] == "round_closed"]
+    (coordinator.run_dir / EVENTS).write_bytes(b"".join(lines[: lines.index(before[0])]) + b'{"time":"2026-11-')
+    for _ in range(2):
+        resumed = start()
+        assert closed(resumed) == [(1, 0, "full")]
+        assert resumed.progress()["checkpoint_version"] == 1
+        stop_coordinator(resumed)
+    completed, original = resumed.events("round_closed")[0], json.loads(before[0])
+    assert {**completed, "time": ""} == {**original, "time": ""}
+
+
+@pytest.mark.parametrize("written", range(3))
+def test_log_is_completed_from_where_it_ends(tmp_path, written):
+    """A crash may come between any two of the lines, also of a start that was completing them."""
+    lines = [["evaluated", {"version": 6, "metrics": {}}], ["round_closed", {"round": 7, "outcome": "quorum", "opened_at": "2026-11-25"}]]
+    stored = Stored(7, tmp_path, "", 0, None, {"closed": [[event, dict(fields)] for event, fields in lines], "resume": 0})
+    journal = Journal(tmp_path)
+    journal.append("round_opened", {"round": 7, "version": 6, "participants": 1, "required": 1})
+    for event, fields in lines[:written]:
+        journal.append(event, fields)
+    journal.close()
+    for _ in range(2):
+        journal = Journal(tmp_path)
+        complete_the_log(journal, stored)
+        journal.close()
+    events = [(event["event"], event["resume"]) for event in read_events(tmp_path / EVENTS)]
+    assert events == [("round_opened", 0), ("evaluated", 0), ("round_closed", 0)]
+
+
+# -- the job file while it runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_changes_of_the_job_file_take_effect_and_broken_ones_do_not(start, tmp_path):
+    coordinator = start(rounds=2, replicas=2)
+    worker = Worker(coordinator, 0).register()
+    assert coordinator.progress()["required"] == 2
+
+    for number, broken in enumerate(["spec: {rounds: [", job(rounds=-1), ""], 1):
+        (tmp_path / "job.yaml").write_text(broken)
+        until(lambda number=number: sum("job_file_ignored" in line for line in coordinator.log) == number)
+    assert coordinator.progress()["required"] == 2
+
+    (tmp_path / "job.yaml").write_text(job(rounds=5, replicas=2, percent=50))
+    assert worker.task()["kind"] == "init"  # one of two is enough now
+    assert coordinator.progress()["rounds"] == 5
+    assert worker.deliver(0, "", save(model(values=1000))) == "accepted"
+    assert worker.task()["round"] == 1
+
+    (tmp_path / "job.yaml").write_text(job(rounds=5, replicas=8, percent=50))
+    until(lambda: coordinator.progress()["required"] == 4)
+    (tmp_path / "job.yaml").unlink()
+    (tmp_path / "job.yaml").write_text(job(rounds=5, replicas=1))
+    until(lambda: coordinator.progress()["required"] == 1)
+    assert coordinator.process.poll() is None
+
+
+def test_change_while_the_coordinator_starts_is_not_missed(tmp_path, monkeypatch):
+    """The file is read first, and before it is watched a large model may be read, which takes seconds."""
+    path = tmp_path / "job.yaml"
+    path.write_text(job(rounds=2))
+    coordinator = main._Coordinator(Options(job=path, run_dir=tmp_path / "run"))
+    path.write_text(job(rounds=30))
+    handled = asyncio.Queue()
+    coordinator._service = SimpleNamespace(generation=0, handle=handled.put_nowait)
+    monkeypatch.setattr(main, "_JOB_FILE_SECONDS", 0.01)
+
+    async def watch():
+        watcher = asyncio.create_task(coordinator._watch_job_file())
+        event = await asyncio.wait_for(handled.get(), 10)
+        watcher.cancel()
+        return event
+
+    assert asyncio.run(watch()).spec.rounds == 30
+
+
+# -- the termination file ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "metrics"),
+    [
+        pytest.param("", {"accuracy": 0.5}, id="short"),
+        pytest.param("\N{SMILING FACE WITH SUNGLASSES}" * 600, {"accuracy": 0.5}, id="message of many bytes"),
+        pytest.param("enough", {"m" * 200 + str(number): 0.1 for number in range(32)}, id="long names of metrics"),
+    ],
+)
+def test_termination_file_is_json_of_4_kib_at_most(tmp_path, message, metrics):
+    journal = Journal(tmp_path)
+    journal.append("run_started", {"run_id": "r", "job": "demo", "rounds": 1, "workers": 1, "required": 1, "seed": 0})
+    journal.append("evaluated", {"version": 1, "samples": 1, "workers": 1, "metrics": metrics})
+    end = Finish(Phase.FAILED, EndReason.QUORUM_LOST, message, 3)
+    journal.append("run_finished", {"phase": "Failed", "reason": "QuorumLost", "message": message, "exit_code": 3})
+    Ending(tmp_path, journal, tmp_path / "end.json").write(end)
+    journal.close()
+    assert (tmp_path / "end.json").stat().st_size <= 4096
+    said = json.loads((tmp_path / "end.json").read_text())
+    assert (said["final"], said["phase"], said["reason"]) == (True, "Failed", "QuorumLost")
+    assert said["message"] == message[: len(said["message"])]
+    assert len(said["message"]) >= min(len(message), 256)
