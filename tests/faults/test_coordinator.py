@@ -61,6 +61,43 @@ def test_ten_runs_each_killed_at_another_instant_of_round_4(runs):
     assert len(set(struck)) >= 3
 
 
+@pytest.mark.long
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("after", "sight"),
+    [
+        ("listening", "000000.safetensors.tmp"),
+        ("listening", "000000.safetensors"),
+        ("listening", "000000.json"),
+        ("listening", "000001.safetensors.tmp"),
+        ("round=7/8", "000008.safetensors"),
+        ("round=7/8", "000008.json"),
+    ],
+)
+def test_killed_at_the_edges_of_the_job(runs, undisturbed, after, sight):
+    fields, reference = undisturbed
+    process = runs.start(fields)
+    runs.wait_for(process, after)
+    coordinator = children(process)["coordinator"].pid
+    wait_for_file(runs.run_dir / "versions" / sight)
+    os.kill(coordinator, signal.SIGKILL)
+    done = runs.finish(process)
+    assert_as_if_nothing_had_happened(done, reference)
+    assert done.summary["metrics"] == reference.summary["metrics"]
+    assert done.named("coordinator_resumed") or sight.startswith("000000")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(90)
+def test_killed_twice_with_workers_that_die_too(runs, undisturbed):
+    fields, reference = undisturbed
+    done = runs.run(fields, *("--kill", "coordinator@3", "--kill", "worker-1@3", "--kill", "coordinator@6", "--kill", "worker-2@7"))
+    assert done.exit_code == 0, done.stderr
+    assert (done.summary["coordinator_restarts"], done.summary["worker_restarts"], done.model) == (2, 2, reference.model)
+    assert [row["round"] for row in done.rounds] == [str(number) for number in range(1, 9)]
+    done.assert_nothing_counted_twice()
+
+
 def wait_for_file(path: Path):
     """Look without a pause: it may be there for a millisecond."""
     deadline = time.monotonic() + 20

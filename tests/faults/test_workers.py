@@ -60,7 +60,6 @@ def test_quorum_lost_when_nobody_comes_back_in_time(runs):
         "spec.failurePolicy.restartBackoffSeconds": 600,
         "spec.quorum.roundTimeoutSeconds": 2,
         "spec.quorum.lossGracePeriodSeconds": 1,
-        "spec.quorum.percent": 60,
     }
     done = runs.run(fields, *kills(2, 0, 1, 2))
     assert done.exit_code == 3, done.stderr
