@@ -195,8 +195,12 @@ class Control:
             if taken.status == 401:
                 self._require(session)
             return taken.status, taken.reply
+        writing = asyncio.get_running_loop().run_in_executor(None, taken.write, memoryview(body))
         try:
-            await asyncio.get_running_loop().run_in_executor(None, taken.write, memoryview(body))
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:  # the caller has gone; the file may be used again only when nobody writes into it any more
+            writing.add_done_callback(lambda done: taken.discard("incomplete" if done.exception() is None else "refused"))
+            raise
         except BodyRefused as refused:
             taken.discard("refused")
             if refused.refusal.status == 503:
