@@ -127,6 +127,8 @@ class _Coordinator:
 
     async def run(self) -> int:
         options = self._options
+        if options.tls_cert is not None:
+            raise _Refused("--tls-cert: this coordinator serves without TLS only; leave --tls-cert and --tls-key out")
         if is_finished(options.run_dir):
             raise _Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
         stopped = self._watch_signals()

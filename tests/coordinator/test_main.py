@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -172,6 +173,10 @@ def test_token_file_without_a_token_is_refused(refused, tmp_path, content, said)
     assert said in message
 
 
+def test_certificate_is_refused_rather_than_served_without(refused, tmp_path):
+    assert refused(tls_cert=tmp_path / "cert", tls_key=tmp_path / "key").startswith("--tls-cert: ")
+
+
 def test_refused_start_can_be_tried_again(refused, tmp_path, start):
     refused(job(initial=tmp_path / "first.safetensors"))
     (tmp_path / "first.safetensors").write_bytes(save(model(values=10)))
@@ -311,6 +316,31 @@ def test_log_is_completed_from_where_it_ends(tmp_path, written):
         journal.close()
     events = [(event["event"], event["resume"]) for event in read_events(tmp_path / EVENTS)]
     assert events == [("round_opened", 0), ("evaluated", 0), ("round_closed", 0)]
+
+
+def test_body_of_the_first_weights_counts_for_no_round(start):
+    """Round 0 takes any layout: what was checked for it must not come into a sum by another name."""
+    coordinator = start(replicas=2, percent=50)
+    maker, other = Worker(coordinator, 0).register(), Worker(coordinator, 1)
+    assert maker.task()["kind"] == "init"
+    other_layout = save({"other": np.ones(3, np.float32)})
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", coordinator.port, timeout=20)) as slow:
+        slow.putrequest("PUT", "/v1/uploads/0")
+        for name, value in {"Authorization": f"Bearer {maker.session}", "Fedcore-Base": "", "Content-Length": len(other_layout)}.items():
+            slow.putheader(name, str(value))
+        slow.endheaders(other_layout[:-1])
+        until(lambda: list((coordinator.run_dir / "spool").iterdir()))
+        assert maker.deliver(0, "", save(model(values=1000))) == "accepted"
+        task = maker.task()
+        assert task["round"] == 1
+        slow.send(other_layout[-1:])
+        answer = slow.getresponse()
+        assert answer.status == 201
+        upload = json.loads(answer.read())["upload"]
+    refused = maker.submit(1, task["base"]["id"], upload)
+    assert refused["result"] == "rejected"
+    assert other.register().deliver(1, task["base"]["id"], save(model(1.0, values=1000))) == "accepted"
+    assert maker.task()["round"] == 2
 
 
 # -- the job file while it runs ---------------------------------------------------------------------------------------------------------
