@@ -207,9 +207,9 @@ class Course(Handout):
         if self.round is not None and self.round_open:
             self._record("round_closed", **self._round_fields(self.round, Outcome.ABORTED, self._missing(self.round), now))
         phase = Phase.SUCCEEDED if reason is EndReason.COMPLETED else Phase.FAILED
-        self.stage = Stage.ENDED
-        self.end = Finish(phase, reason, message, EXIT_CODE[reason])
-        self._record("run_finished", phase=str(phase), reason=str(reason), message=message, exit_code=self.end.exit_code)
+        end = Finish(phase, reason, message, EXIT_CODE[reason])
+        self._record("run_finished", phase=str(phase), reason=str(reason), message=message, exit_code=end.exit_code)
+        self.stage, self.end = Stage.ENDED, end
         self._out.append(self.end)
         self._stop_at = now + MISSED_HEARTBEATS * heartbeat_seconds(self.spec.workers.replicas)
         self._supersede()

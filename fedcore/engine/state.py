@@ -128,7 +128,9 @@ class State:
         self._out.append(Answer(ticket, reply))
 
     def _record(self, event: str, **fields: Any) -> None:
-        self._out.append(Record(event, fields))
+        """Record an event; after ``run_finished`` nothing more happens to a job, whatever its workers still do."""
+        if self.end is None:
+            self._out.append(Record(event, fields))
 
     def _active_deadline(self, now: float, active_seconds: float) -> float | None:
         limit = self.spec.active_deadline_seconds

@@ -217,6 +217,17 @@ def test_job_ends_after_the_final_evaluation_and_tells_everybody(bottle):
     assert job.register(0, attempt=2) == ef.Fault(FaultCode.FINISHED, "Completed")
 
 
+def test_run_finished_is_the_last_word(bottle):
+    job = bottle(2, rounds=1, quorum=FULL)
+    job.begin()
+    for index in (0, 1):
+        job.submit(index, 1)
+        job.measure(index, 1, accuracy=0.9)
+    job.call(lambda ticket: ev.Left("s0.1", ticket, "stopped"))
+    job.wait(60)
+    assert job.records[-1].event == "run_finished"
+
+
 def test_silent_workers_at_the_end_do_not_hold_the_job(bottle):
     job = bottle(2, rounds=1, quorum=FULL)
     job.begin()

@@ -64,7 +64,8 @@ def test_quorum_lost_when_nobody_comes_back_in_time(runs):
     done = runs.run(fields, *kills(2, 0, 1, 2))
     assert done.exit_code == 3, done.stderr
     assert (done.summary["reason"], done.summary["rounds_completed"], done.summary["worker_restarts"]) == ("QuorumLost", 1, 0)
-    assert [row["outcome"] for row in done.rounds] == ["full", "aborted"]
+    assert done.rounds[0]["outcome"] in {"full", "quorum"}
+    assert done.rounds[1]["outcome"] == "aborted"
     assert done.rounds[1]["deadlines_missed"] == "1"
     assert done.named("quorum_lost")
 
