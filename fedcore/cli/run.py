@@ -20,15 +20,16 @@ from fedcore.engine.quorum import required
 from fedcore.jobfile import InvalidJob, locate, read_job
 from fedcore.local.directory import RunDirectoryError, open_run_directory
 from fedcore.local.faults import problems, worker_name
+from fedcore.local.plan import Plan
 from fedcore.local.ports import METRICS_PORT, RPC_PORT, PortInUseError, reserve
-from fedcore.local.runner import Plan, run_job
+from fedcore.local.runner import run_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedcore.cli.live import LiveView
     from fedcore.local.faults import Kill, Slow
-    from fedcore.local.runner import View
+    from fedcore.local.plan import View
     from fedcore.spec import FederatedJob
 
 __all__ = ["RunOptions", "run"]

@@ -132,6 +132,10 @@ class Faults:
         """Return the armed kills whose instant has come."""
         return self._due(lambda at, _kill: now >= at)
 
+    def missed(self, kill: Kill) -> None:
+        """Take back a kill whose process was not there: it strikes when the round is opened, or its task sent, once more."""
+        self._waiting.append(kill)
+
     def _fire(self, wanted: Any) -> list[Kill]:
         fired = [kill for kill in self._waiting if wanted(kill)]
         self._waiting = [kill for kill in self._waiting if kill not in fired]

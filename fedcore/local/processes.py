@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedcore.engine.reasons import EndReason, Phase
-from fedcore.local.supervisor import Exited
+from fedcore.local.messages import Exited
 from fedcore.report.summary import End
 
 if TYPE_CHECKING:

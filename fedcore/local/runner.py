@@ -13,17 +13,17 @@ import signal
 import time
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from fedcore.engine.reasons import EndReason
 from fedcore.engine.restarts import RestartPolicy
 from fedcore.local.faults import COORDINATOR, Faults, worker_name
-from fedcore.local.ports import LOOPBACK
+from fedcore.local.interrupts import Interrupts
+from fedcore.local.messages import JobFinished, Note, Send, Start, StopAsked, Tell, Tick
 from fedcore.local.processes import Process, child_environment, start_process
-from fedcore.local.supervisor import JobFinished, Note, Send, Start, StopAsked, Supervisor, Tell, Tick
+from fedcore.local.supervisor import Supervisor
 from fedcore.local.tail import EventTail
 from fedcore.report.rundir import (
     EVENTS,
@@ -41,58 +41,15 @@ from fedcore.report.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-    from types import FrameType
 
-    from fedcore.local.directory import RunDirectory
-    from fedcore.local.faults import Kill, Slow
-    from fedcore.local.supervisor import Action
+    from fedcore.local.faults import Kill
+    from fedcore.local.messages import Action
+    from fedcore.local.plan import Plan, View
     from fedcore.report.summary import End
-    from fedcore.spec import FederatedJob
 
-__all__ = ["Plan", "View", "run_job"]
+__all__ = ["run_job"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DRAIN_SECONDS = 5
-
-
-class View(Protocol):
-    """Whoever watches a run."""
-
-    refresh_seconds: float | None
-    """How often `refresh` wants to be called; None: never."""
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Take one event: of events.jsonl, or a note of the supervisor with the same keys."""
-
-    def refresh(self) -> None:
-        """Draw anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One run, with everything decided that can be decided before it starts."""
-
-    job: FederatedJob
-    job_dir: Path | None
-    """Folder that a task may be imported from: the job file's."""
-    directory: RunDirectory
-    port: int
-    metrics_port: int
-    kills: Sequence[Kill] = ()
-    slows: Sequence[Slow] = ()
-    log_format: str = "text"
-    """Of the children's logs."""
-
-    @property
-    def url(self) -> str:
-        """Where workers find the coordinator."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def metrics_url(self) -> str:
-        """Where the coordinator's metrics are."""
-        return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
 
 
 def run_job(plan: Plan, view: View) -> dict[str, Any]:
@@ -104,41 +61,6 @@ def run_job(plan: Plan, view: View) -> dict[str, Any]:
             return runner.conclude()
     finally:
         runner.close()
-
-
-class _Signals:
-    """Takes SIGINT and SIGTERM while it is entered; ``waiting`` is readable when one has come."""
-
-    def __init__(self) -> None:
-        self.waiting, self._writing = os.pipe()
-        for end in (self.waiting, self._writing):
-            os.set_blocking(end, False)
-        self._before: dict[signal.Signals, Any] = {}
-        self._fd_before = -1
-
-    def __enter__(self) -> None:
-        self._fd_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, _leave_it_to_the_loop) for number in _SIGNALS}
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._fd_before)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def taken(self) -> int:
-        """Return how many of them have come since the last time."""
-        try:
-            return sum(number in _SIGNALS for number in os.read(self.waiting, 4096))
-        except BlockingIOError:
-            return 0
-
-    def close(self) -> None:
-        os.close(self.waiting)
-        os.close(self._writing)
-
-
-def _leave_it_to_the_loop(_number: int, _frame: FrameType | None) -> None:
-    pass
 
 
 class _Runner:
@@ -158,7 +80,7 @@ class _Runner:
         self._slow = {worker_name(slow.index): slow.factor for slow in plan.slows}
         self._tail = EventTail(plan.directory.path)
         self._selector = selectors.DefaultSelector()
-        self._signals = _Signals()
+        self._signals = Interrupts()
         self._selector.register(self._signals.waiting, selectors.EVENT_READ, self._signals)
         self._processes: dict[str, Process] = {}
         self._lifeline, self._lifeline_writing = os.pipe()
@@ -168,7 +90,7 @@ class _Runner:
         write_atomically(self._token, secrets.token_urlsafe(32), mode=0o600)
         self._tell((), None)
 
-    def signals(self) -> _Signals:
+    def signals(self) -> Interrupts:
         return self._signals
 
     # -- the loop ---------------------------------------------------------------------------------------------------------------------
@@ -180,7 +102,7 @@ class _Runner:
                 match key.data:
                     case Process():
                         self._take_exit(key.data)
-                    case _Signals():
+                    case Interrupts():
                         for _ in range(self._signals.taken()):
                             self._perform(self._supervisor.handle(StopAsked(), time.monotonic()))
                     case _:
@@ -217,9 +139,11 @@ class _Runner:
     def _strike(self, kills: Iterable[Kill]) -> None:
         for kill in kills:
             process = self._processes.get(kill.process)
-            if process is not None:
-                process.send(signal.SIGKILL)
-                self._note("fault", {"kill": kill.process, "round": kill.round})
+            if process is None:
+                self._faults.missed(kill)
+                continue
+            process.send(signal.SIGKILL)
+            self._note("fault", {"kill": kill.process, "round": kill.round})
 
     def _perform(self, actions: Sequence[Action]) -> None:
         waiting = deque(actions)
@@ -247,13 +171,11 @@ class _Runner:
         own |= {"FEDCORE_ATTEMPT": str(start.attempt), "FEDCORE_LOG_FORMAT": self._plan.log_format}
         descriptors = [self._lifeline]
         if start.name == COORDINATOR:
-            arguments = ["coordinator", "--job", str(directory.path / JOB_INPUT), "--run-dir", str(directory.path), "--host", LOOPBACK]
-            arguments += ["--port", str(self._plan.port), "--metrics-port", str(self._plan.metrics_port)]
+            arguments = self._plan.coordinator_arguments
             own["FEDCORE_EVENTS_FD"] = str(self._open_events())
             descriptors.append(int(own["FEDCORE_EVENTS_FD"]))
         else:
-            arguments = ["worker", "--coordinator", self._plan.url, "--index", start.name.removeprefix("worker-")]
-            arguments += ["--attempt", str(start.attempt), "--entrypoint", self._plan.job.spec.task.entrypoint]
+            arguments = self._plan.worker_arguments(start.name, start.attempt)
             own["FEDCORE_DRAIN_SECONDS"] = str(_DRAIN_SECONDS)
             if self._plan.job_dir is not None:
                 own["FEDCORE_JOB_DIR"] = str(self._plan.job_dir)

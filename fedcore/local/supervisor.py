@@ -7,31 +7,22 @@ good and what end it wants, and decides by itself only when there is no coordina
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from fedcore.engine.reasons import EndReason, Phase
 from fedcore.engine.restarts import Cause, GaveUp, Record, RestartPolicy, after_end
 from fedcore.local.faults import COORDINATOR, worker_name
+from fedcore.local.messages import Exited, JobFinished, Note, Send, Start, StopAsked, Tell, Tick
 from fedcore.report.summary import End
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Action",
-    "Exited",
-    "JobFinished",
-    "Note",
-    "Send",
-    "Start",
-    "StopAsked",
-    "Supervisor",
-    "Tell",
-    "Tick",
-    "worker_cause",
-]
+    from fedcore.local.messages import Action, Event
+
+__all__ = ["Supervisor", "worker_cause"]
 
 RUN_DIRECTORY_LOCKED = "RunDirectoryLocked"
 DISMISSAL_SECONDS = 20.0
@@ -44,72 +35,6 @@ DRAIN_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 END_ASKED_SECONDS = 30.0
 """How long a coordinator may take to do an end that it was asked for; it looks at its job input once a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """A process has ended."""
-
-    name: str
-    exit_code: int
-    """As a shell gives it: 128 + n for signal n."""
-    reason: str = ""
-    """From its termination message."""
-    message: str = ""
-    """The same, or the last line of its log."""
-    end: End | None = None
-    """How the job has ended, from a coordinator's termination message: its word even if its log could not be written any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobFinished:
-    """The coordinator has written ``run_finished``."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Ctrl-C or SIGTERM."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start this attempt of a process."""
-
-    name: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a signal to a running process."""
-
-    name: str
-    signal: signal.Signals
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Write the job input: who is gone for good, and the end that is wanted."""
-
-    gone: tuple[int, ...]
-    end: End | None
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something for people to see."""
-
-    event: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-Event: TypeAlias = "Exited | JobFinished | StopAsked | Tick"
-Action: TypeAlias = "Start | Send | Tell | Note"
 
 
 class _State(Enum):

@@ -86,3 +86,13 @@ def test_the_coordinator_is_killed_at_the_close_of_a_round_that_was_shorter():
 def test_a_kill_whose_round_never_came_is_unfired():
     faults = Faults([parse_kill("worker-0@2")], Random(0))
     assert [str(kill) for kill in faults.unfired] == ["worker-0@2"]
+
+
+def test_a_kill_whose_process_was_not_there_strikes_when_the_round_reopens():
+    faults = Faults([parse_kill("coordinator@2")], Random(0))
+    faults.feed(opened(2), 0)
+    (kill,) = faults.tick(1)
+    faults.missed(kill)
+    assert faults.next_deadline() is None
+    faults.feed(opened(2), 5)
+    assert faults.tick(6) == [kill]

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
+from fedcore.local.messages import Exited
 from fedcore.local.processes import Process, child_environment, start_process
-from fedcore.local.supervisor import Exited
 
 SECONDS_MS = 30_000
 

@@ -10,21 +10,14 @@ from hypothesis import strategies as st
 
 from fedcore.engine.reasons import EndReason, Phase
 from fedcore.engine.restarts import Cause, RestartPolicy
+from fedcore.local.messages import Exited, JobFinished, Note, Send, Start, StopAsked, Tell, Tick
 from fedcore.local.supervisor import (
     COORDINATOR_ALONE_SECONDS,
     DISMISSAL_SECONDS,
     DRAIN_SECONDS,
     END_ASKED_SECONDS,
     WORKERS_ALONE_SECONDS,
-    Exited,
-    JobFinished,
-    Note,
-    Send,
-    Start,
-    StopAsked,
     Supervisor,
-    Tell,
-    Tick,
     worker_cause,
 )
 from fedcore.report.summary import End

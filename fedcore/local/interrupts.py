@@ -1,0 +1,50 @@
+"""SIGINT and SIGTERM as something to wait for among others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["Interrupts"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Takes SIGINT and SIGTERM while it is entered; ``waiting`` is readable when one has come."""
+
+    def __init__(self) -> None:
+        self.waiting, self._writing = os.pipe()
+        for end in (self.waiting, self._writing):
+            os.set_blocking(end, False)
+        self._before: dict[signal.Signals, Any] = {}
+        self._fd_before = -1
+
+    def __enter__(self) -> None:
+        self._fd_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, _leave_it_to_the_loop) for number in _SIGNALS}
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._fd_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def taken(self) -> int:
+        """Return how many of them have come since the last time."""
+        try:
+            return sum(number in _SIGNALS for number in os.read(self.waiting, 4096))
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        """Close the pipe behind it."""
+        os.close(self.waiting)
+        os.close(self._writing)
+
+
+def _leave_it_to_the_loop(_number: int, _frame: FrameType | None) -> None:
+    pass
