@@ -146,6 +146,9 @@ class Client:
         self.file.close()
         self.sock.close()
 
+    def fileno(self):
+        return self.sock.fileno()
+
     def send(self, data):
         self.sock.sendall(data)
 
