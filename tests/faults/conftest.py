@@ -8,8 +8,8 @@ import pytest
 
 from support.runs import TASK, Runs
 
-UNDISTURBED = {"spec.rounds": 8, "spec.task.parameters.seconds": 0.25}
-"""Eight rounds of a quarter of a second."""
+UNDISTURBED = {"spec.rounds": 8, "spec.task.parameters.seconds": 0.15}
+"""Eight quick rounds."""
 
 
 def _made(folder):
