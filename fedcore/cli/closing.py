@@ -45,7 +45,8 @@ def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[st
     lines.append(f"  Data    {_short(run_dir)}/  {'  '.join(present)}")
     if phase != Phase.SUCCEEDED:
         lines.append(f"  Logs    {_short(run_dir / LOGS)}/")
-    lines.append("  Next    " + "      ".join(next_commands))
+    if next_commands:
+        lines.append("  Next    " + "      ".join(next_commands))
     return lines
 
 

@@ -21,7 +21,7 @@ _MATTER = frozenset(
     }
 )
 _SHOWN = {
-    "run_started": ("job", "workers", "required", "rounds", "metrics"),
+    "run_started": ("job", "workers", "required", "rounds", "progress"),
     "round_closed": ("round", "outcome", "accepted", "required", "stragglers", "duration_s", "version", "accuracy"),
     "run_finished": ("phase", "reason", "message", "accuracy", "run_dir"),
 }

@@ -134,7 +134,7 @@ def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | Live
     terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     colorless = not options.color or bool(os.environ.get("NO_COLOR"))  # rich would leave the colors out, and move the cursor all the same
     if not terminal or colorless or options.verbose or options.log_format == "json":
-        extras = {"run_started": {"metrics": plan.metrics_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
+        extras = {"run_started": {"progress": plan.progress_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
         return nullcontext(PlainView(verbose=options.verbose, log_format=options.log_format, rounds=spec.rounds, extras=extras))
     from rich.console import Console
 
@@ -146,7 +146,7 @@ def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | Live
     header = (
         f"fedcore {__version__} · {plan.job.metadata.name} · {replicas} workers · quorum {need} of {replicas} ({spec.quorum.percent} %)"
     )
-    header += f" · {spec.rounds} rounds · {plan.metrics_url}"
+    header += f" · {spec.rounds} rounds · {plan.progress_url}"
     names = [worker_name(index) for index in range(replicas)]
     board = Board(spec.rounds, need, {name: Standing(name) for name in names})
     return LiveView(Console(stderr=True, highlight=False), board, header)
@@ -158,4 +158,4 @@ def _next_commands(options: RunOptions, phase: str, run_dir: str) -> list[str]:
         return [" ".join(["fedcore run", *job, f"--run-dir {run_dir}"])]
     if options.job is None:
         return ["fedcore init my-project"]
-    return [f"kubectl apply -f {options.job}"]
+    return []

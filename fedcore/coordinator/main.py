@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import json
 import os
 import resource
@@ -30,25 +29,20 @@ from fedcore.engine.engine import Engine
 from fedcore.engine.reasons import EndReason
 from fedcore.jobfile import InvalidJob, dump_job
 from fedcore.log import log_event
+from fedcore.report.lock import RunDirectoryLocked, lock_run_dir
 from fedcore.report.rundir import JOB, SPOOL, VERSIONS, is_finished, write_atomically
 from fedcore.report.tables import moment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fedcore.coordinator.options import Options
 
-__all__ = ["RunDirectoryLocked", "lock_run_dir", "run"]
+__all__ = ["run"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TERMINATED = 143
 _JOB_FILE_SECONDS = 1.0
 """How often the job file is looked at: it arrives through a volume that changes within a second."""
-
-
-class RunDirectoryLocked(Exception):  # noqa: N818 - an expected state of the world
-    """Another coordinator is at work in this run directory."""
 
 
 class _Refused(Exception):  # noqa: N818 - an answer to the user
@@ -59,23 +53,6 @@ class _Unwritable(Exception):  # noqa: N818 - a state of the world
     """The run directory takes nothing. Room may be made: unlike a refusal, worth another start."""
 
 
-def lock_run_dir(run_dir: Path) -> int:
-    """Lock a run directory for this process, and return the descriptor that holds the lock until it ends.
-
-    Raises
-    ------
-    RunDirectoryLocked
-        Another process holds it.
-    """
-    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise RunDirectoryLocked(f"{run_dir} is in use by another coordinator (RunDirectoryLocked); choose another --run-dir") from None
-    return descriptor
-
-
 def run(options: Options) -> int:
     """Coordinate one job until its end, and return the exit code."""
     _allow_descriptors()
@@ -83,7 +60,7 @@ def run(options: Options) -> int:
         options.run_dir.mkdir(parents=True, exist_ok=True)
         lock = lock_run_dir(options.run_dir)
     except RunDirectoryLocked as error:
-        return _no_start(options, str(error), "RunDirectoryLocked")
+        return _no_start(options, f"{error} (RunDirectoryLocked); choose another --run-dir", "RunDirectoryLocked")
     except OSError as error:
         return _no_start(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fedcore.jobfile import InvalidJob, dump_job, load_job
+from fedcore.report.lock import RUNNER_LOCK, RunDirectoryLocked, lock_run_dir
 from fedcore.report.rundir import EVENTS, JOB, LOGS, is_finished, new_run_dir, read_events, write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunDirectory", "RunDirectoryError", "open_run_directory"]
 
-_LOCK = "runner.lock"
 _PRIVATE = ".local"
 _PREDECESSOR_SECONDS = 3.0
 _LOOK_SECONDS = 0.02
@@ -76,9 +75,11 @@ def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> Run
     try:
         path.mkdir(parents=True, exist_ok=True)
         names = {entry.name for entry in path.iterdir()}
-        if names and not names & {JOB, EVENTS, _LOCK}:
+        if names and not names & {JOB, EVENTS, RUNNER_LOCK}:
             raise RunDirectoryError(f"{path} is not empty and holds no run; choose another directory, or empty it first")
-        lock = _lock(path)
+        lock = lock_run_dir(path, RUNNER_LOCK)
+    except RunDirectoryLocked as error:
+        raise RunDirectoryError(str(error)) from None
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
     try:
@@ -98,22 +99,10 @@ def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> Run
     return RunDirectory(path, lock, attempts)
 
 
-def _lock(path: Path) -> int:
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise RunDirectoryError(f"{path} is locked: another run is using it") from None
-    return lock
-
-
 def _wait_for_predecessor(path: Path) -> None:
     """Let a coordinator go whose runner was killed a moment ago; one that stays is somebody's."""
     if not (path / EVENTS).exists():
         return
-    from fedcore.coordinator.main import RunDirectoryLocked, lock_run_dir
-
     deadline = time.monotonic() + _PREDECESSOR_SECONDS
     while True:
         try:

@@ -53,9 +53,9 @@ class Plan:
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
-    def metrics_url(self) -> str:
-        """Where the coordinator's metrics are."""
-        return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
+    def progress_url(self) -> str:
+        """Where the coordinator says how far it is."""
+        return f"http://{LOOPBACK}:{self.metrics_port}/progress"
 
     @property
     def coordinator_arguments(self) -> list[str]:

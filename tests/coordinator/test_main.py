@@ -21,12 +21,13 @@ from safetensors.numpy import load, save
 from fedcore.coordinator import main
 from fedcore.coordinator.ending import Ending
 from fedcore.coordinator.journal import Journal
-from fedcore.coordinator.main import lock_run_dir, run
+from fedcore.coordinator.main import run
 from fedcore.coordinator.options import Options
 from fedcore.coordinator.resume import complete_the_log
 from fedcore.coordinator.versions import Stored
 from fedcore.engine.effects import Finish
 from fedcore.engine.reasons import EndReason, Phase
+from fedcore.report.lock import lock_run_dir
 from fedcore.report.rundir import EVENTS, read_events
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
 
@@ -97,7 +98,7 @@ def test_run_directory_in_use_is_refused(refused, tmp_path):
     lock = lock_run_dir(tmp_path / "run")
     message = refused(reason="RunDirectoryLocked")
     os.close(lock)
-    assert f"{tmp_path / 'run'} is in use" in message
+    assert f"{tmp_path / 'run'} is locked" in message
     assert not (tmp_path / "run" / EVENTS).exists()
 
 

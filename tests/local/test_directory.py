@@ -8,10 +8,10 @@ import stat
 
 import pytest
 
-from fedcore.coordinator.main import lock_run_dir
 from fedcore.jobfile import load_job
 from fedcore.local import directory
 from fedcore.local.directory import RunDirectoryError, open_run_directory
+from fedcore.report.lock import lock_run_dir
 
 
 @pytest.fixture
