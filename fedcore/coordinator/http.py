@@ -215,8 +215,7 @@ class Server:
         """Wait for the next request. Return None when there is none: the client has gone, or has been silent for too long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._limits.idle_seconds if connection.known else self._limits.head_seconds)
-        if not connection.known and (task := asyncio.current_task()) is not None:
-            self._resting.setdefault(connection, task)
+        self._rest(connection)
         reader: HeadReader | None = None
         try:
             while data := await connection.read(self._limits.head_bytes, deadline):
@@ -233,12 +232,18 @@ class Server:
             self._resting.pop(connection, None)
         return None
 
+    def _rest(self, connection: Connection) -> None:
+        """Let a stranger's connection be dropped when room is needed: it waits for a head, a call's body, or the end of a refused one."""
+        if not connection.known and (task := asyncio.current_task()) is not None:
+            self._resting.setdefault(connection, task)
+
     async def _route(self, connection: Connection, head: Head) -> None:
         path, method = head.path, head.method
         if self._app is not None:
             if path == RPC_PATH:
                 _require(head, "POST")
-                return await self._rpc.serve(connection, head)
+                self._rest(connection)
+                return await self._rpc.serve(connection, head, lambda: self._resting.pop(connection, None))
             if found := UPLOADS.fullmatch(path):
                 _require(head, "PUT")
                 return await self._transfers.put(connection, head, int(found[1]))
@@ -263,6 +268,7 @@ class Server:
         pace = self._limits.pace
         await connection.answer(refusal.status, refusal.content_type, body, keep_alive=keep_alive, pace=pace, headers=refusal.headers)
         if refusal.close:
+            self._rest(connection)
             await connection.linger(self._limits)
 
     def _count(self, reason: str) -> None:

@@ -68,7 +68,7 @@ class Limits:
 
     @property
     def idle_strangers(self) -> int:
-        """Connections without a valid credential that may rest at once; beyond it the oldest is dropped. Half of all."""
+        """Connections without a valid credential that may rest, or hold back a call, at once; beyond it the oldest goes. Half of all."""
         return self.connections // 2
 
     @property

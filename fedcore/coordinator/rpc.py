@@ -10,11 +10,13 @@ from fedcore.coordinator.bodies import Incomplete
 from fedcore.coordinator.connection import CONTINUE
 from fedcore.coordinator.head import HttpRefusal
 from fedcore.coordinator.slots import Slots
-from fedcore.wire.methods import METHODS
+from fedcore.wire.methods import METHODS, misfit
 from fedcore.wire.protocol import FaultCode
 from fedcore.wire.xmlrpc import BadXml, Call, CallParser, Credential, RpcFault, encode_fault, encode_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedcore.coordinator.app import App
     from fedcore.coordinator.connection import Connection
     from fedcore.coordinator.head import Head
@@ -40,8 +42,15 @@ class RpcEndpoint:
         self._answers = Slots(limits.inline_slots, limits.queue_seconds)
         self._anonymous_bytes = 0
 
-    async def serve(self, connection: Connection, head: Head) -> None:
+    async def serve(self, connection: Connection, head: Head, settled: Callable[[], object]) -> None:
         """Read the call and answer it.
+
+        Parameters
+        ----------
+        connection, head
+            The client, and what it has said so far.
+        settled : callable
+            Called once the caller is known or its call is there: only until then may its connection be dropped to make room.
 
         Raises
         ------
@@ -52,7 +61,8 @@ class RpcEndpoint:
         """
         length = self._length(head)
         async with contextlib.AsyncExitStack() as held:
-            call, bearer = await self._receive(connection, head, length, held)
+            call, bearer = await self._receive(connection, head, length, held, settled)
+            settled()
             try:
                 value = await self._value(connection, call, bearer, held)
             except RpcFault as fault:
@@ -66,6 +76,8 @@ class RpcEndpoint:
         if call.method.startswith("system."):
             return _introspect(call)
         params = self._with_session(call, bearer)
+        if problem := misfit(call.method, params):
+            raise RpcFault(FaultCode.BAD_REQUEST, problem)
         if call.method == WEIGHTS:
             await _take(self._answers, held)
         with connection.watched():
@@ -84,12 +96,16 @@ class RpcEndpoint:
             raise _as_fault(refusal, FaultCode.TOO_LARGE)
         return length
 
-    async def _receive(self, connection: Connection, head: Head, length: int, held: contextlib.AsyncExitStack) -> tuple[Call, str]:
+    async def _receive(
+        self, connection: Connection, head: Head, length: int, held: contextlib.AsyncExitStack, settled: Callable[[], object]
+    ) -> tuple[Call, str]:
         """Read and parse the body, and know who calls before much of it is in memory."""
         bearer = head.bearer
         known = bool(bearer) and (self._app.authenticate(bearer) or self._app.check_token(bearer))
         if bearer and not known and length > self._limits.early_bytes:
             raise self._unwelcome(FaultCode.UNKNOWN_SESSION, "this session is not known, register again")
+        if known:
+            settled()
         if head.expects_continue:
             await connection.send(CONTINUE, self._limits.pace)
         parser = CallParser()
@@ -109,6 +125,8 @@ class RpcEndpoint:
                     self._anonymous_bytes += len(piece)
                     counted += len(piece)
                     known = self._look(parser.credential(), length, received)
+                    if known:
+                        settled()
                 if large and parser.method:
                     if parser.method != SUBMIT:
                         refusal = HttpRefusal(413, f"a call of {length} bytes that is no {SUBMIT}", reason="too_large")
@@ -187,4 +205,4 @@ def _introspect(call: Call) -> Any:
     name = call.params[0] if call.params else None
     if call.method not in METHODS or not isinstance(name, str) or name not in METHODS:
         raise RpcFault(FaultCode.BAD_REQUEST, "name a method that system.listMethods names")
-    return METHODS[name].text if call.method == "system.methodHelp" else [list(METHODS[name].signature)]
+    return METHODS[name].text if call.method == "system.methodHelp" else [METHODS[name].signature]

@@ -173,9 +173,9 @@ def test_stock_client_with_introspection(running):
 
 
 def test_session_in_the_header_stands_in_front(running, client):
-    client.request("POST", "/RPC2", encode_call("fedcore.heartbeat", [3, 0.5]), **AUTH)
-    assert parse_response(client.answer()[2]) == {"params": 3}
-    assert running.app.calls == [("fedcore.heartbeat", [SESSION, 3, 0.5])]
+    client.request("POST", "/RPC2", encode_call("fedcore.heartbeat", [3, 0.5, 10.0]), **AUTH)
+    assert parse_response(client.answer()[2]) == {"params": 4}
+    assert running.app.calls == [("fedcore.heartbeat", [SESSION, 3, 0.5, 10.0])]
 
 
 def test_token_in_the_header_admits(client):
@@ -228,6 +228,24 @@ def test_large_call_is_refused_early(running, client, call, headers, expected):
     if "Authorization" not in headers or expected == FaultCode.TOO_LARGE:
         client.send(call[: 64 * 1024])
     assert fault(client.answer())[1] == expected
+    assert running.app.calls == []
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "named"),
+    [
+        pytest.param("fedcore.next_task", [SESSION], "wait_seconds is missing", id="too few"),
+        pytest.param("fedcore.next_task", [SESSION, 1.0, 2], "takes session, wait_seconds and nothing more", id="too many"),
+        pytest.param("fedcore.next_task", [SESSION, "soon"], "wait_seconds is no double", id="wrong type"),
+        pytest.param("fedcore.heartbeat", [SESSION, True, 0.5, 1.0], "round is no int", id="boolean for a number"),
+        pytest.param("fedcore.submit", [SESSION, 1, []], "update is no struct", id="no struct"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(running, client, method, params, named):
+    client.request("POST", "/RPC2", encode_call(method, params))
+    with pytest.raises(RpcFault, match=named) as raised:
+        parse_response(client.answer()[2])
+    assert raised.value.code == FaultCode.BAD_REQUEST
     assert running.app.calls == []
 
 
@@ -305,6 +323,29 @@ def test_five_hundred_idle_connections_do_not_starve_a_worker(serve):
         assert newcomer.answer()[0] == 200
         assert idle[0].closed()
         running.until(lambda: running.server.connections <= 64)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"POST /RPC2 HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n<", id="a call that does not go on"),
+        pytest.param(b"PUT /v1/uploads/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n", id="a refused body that does not come"),
+    ],
+)
+def test_strangers_who_hold_back_a_body_do_not_starve_a_worker(serve, sent):
+    running = serve(max_connections=64, linger_seconds=60.0, pace=Pace(grace_seconds=60.0))
+    with contextlib.ExitStack() as stack:
+        parked = stack.enter_context(running.connect())
+        parked.request("POST", "/RPC2", POLL)
+        running.until(lambda: running.app.parked == 1)
+        for _ in range(200):
+            stack.enter_context(running.connect()).send(sent)
+        worker = stack.enter_context(running.connect())
+        worker.request("POST", "/RPC2", STATUS)
+        assert worker.answer()[0] == 200
+        running.until(lambda: running.server.connections <= 64)
+        running.release()
+        assert parse_response(parked.answer()[2]) == {"kind": "wait"}
 
 
 # -- bodies -------------------------------------------------------------------------------------------------------------------------------
