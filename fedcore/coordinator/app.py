@@ -92,6 +92,9 @@ class App(Protocol):
     def heard(self, session: str) -> None:
         """Note that a body of this session is moving; called about once a second for each."""
 
+    def sent(self, size_bytes: int) -> None:
+        """Count body bytes of weights that have gone out."""
+
     def refused(self, reason: str) -> None:
         """Count a refusal.
 

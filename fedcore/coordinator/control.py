@@ -70,6 +70,10 @@ class Control:
         """Note a sign of life while a body is on its way."""
         self._service.handle(ev.Heard(session))
 
+    def sent(self, size_bytes: int) -> None:
+        """Count body bytes of weights."""
+        self._service.bytes_sent += size_bytes
+
     def refused(self, reason: str) -> None:
         """Count a refusal."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
@@ -124,7 +128,6 @@ class Control:
         path = self._service.versions.path(version)
         if not path.is_file():
             return Refusal(404, UploadReply(result="not_found", reason=f"version {version} is not kept"))
-        self._service.bytes_sent += path.stat().st_size
         return WeightsFile(path, f"v{version}")
 
     def receive(self, session: str, round_number: int, receiving: Receiving, crc32: int) -> tuple[int, UploadReply]:

@@ -136,6 +136,8 @@ class TransferEndpoint:
             lambda: loop.call_soon_threadsafe(self._app.heard, session),
             self._limits.pace,
         )
+        if head.method == "GET":
+            self._app.sent(stop - start)
 
     def _session(self, connection: Connection, head: Head) -> str:
         session = head.bearer

@@ -46,6 +46,7 @@ class App:
         self.parked = 0
         self.cancelled = 0
         self.heards = 0
+        self.bytes_sent = 0
         self.calls = []
         self.spoil = False
         self.upload_answer = None
@@ -91,6 +92,9 @@ class App:
 
     def heard(self, session):
         self.heards += 1
+
+    def sent(self, size_bytes):
+        self.bytes_sent += size_bytes
 
     def refused(self, reason):
         self.refusals.append(reason)

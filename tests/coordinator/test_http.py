@@ -469,6 +469,8 @@ def test_weights_and_ranges(running, client, tmp_path, asked, status, part):
         if part is not None:
             assert body == content[part]
             assert headers["etag"] == '"abc"'
+    went_out = 0 if part is None else 2 * len(content[part])
+    running.until(lambda: running.app.bytes_sent == went_out)
 
 
 def test_weights_come_whole_to_several_at_once(running, tmp_path):
