@@ -121,8 +121,8 @@ def table(result: dict[str, dict[str, object]], options: argparse.Namespace) -> 
         lines.append(f"| `{policy}` | {cells} | {figures['settled_median']:.1%} | {figures['settled_max']:.1%} |")
     lines += [
         "",
-        "`aimd` learns from lateness, and at a quorum of 100 % nobody is late: there it gives what `fixed` gives. Below 100 % it takes work from",
-        "those whom rounds close without. `deadline` needs `maxEpochs` above `epochs` to give the fast ones more, as here.",
+        "`aimd` learns from lateness, and at a quorum of 100 % nobody is late: there it gives what `fixed` gives. Below 100 % it takes",
+        "work from those whom rounds close without. `deadline` needs `maxEpochs` above `epochs` to give the fast ones more, as here.",
     ]
     return "\n".join(lines) + "\n"
 
