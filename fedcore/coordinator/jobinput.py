@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from fedcore.engine.events import EndAsked, Event, SpecChanged, WorkerGone
+from fedcore.engine.events import EndAsked, Event, SpecChanged, WorkerGone, WorkerRevived
 from fedcore.engine.reasons import EndReason  # noqa: TC001 - pydantic reads the annotations
 from fedcore.jobfile import InvalidJob, Problem, load_job, parse_job
 from fedcore.spec import API_VERSION, KIND, FederatedJob
@@ -80,6 +80,7 @@ def changes(before: JobInput, after: JobInput) -> list[Event]:
     events: list[Event] = []
     if after.job.spec != before.job.spec:
         events.append(SpecChanged(after.job.spec))
+    events += [WorkerRevived(index) for index in sorted(before.gone - after.gone)]
     events += [WorkerGone(index, f"worker-{index} has spent its restart budget") for index in sorted(after.gone - before.gone)]
     if after.end is not None and after.end != before.end:
         events.append(EndAsked(*after.end))

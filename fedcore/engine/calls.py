@@ -23,7 +23,6 @@ from fedcore.engine.rounds import Answered
 from fedcore.engine.state import RETIRED, Stage, rounded
 from fedcore.wire.protocol import (
     MAX_SAMPLES,
-    MAX_WAIT_SECONDS,
     FaultCode,
     HeartbeatReply,
     SubmitReply,
@@ -51,6 +50,8 @@ class Calls(Course):
             self._answer(event.ticket, decided)
             return
         worker = decided.worker
+        if decided.displaced:
+            self._release(decided.displaced)
         if not worker.preparing:
             self._admit(worker, decided.kind)
         welcome = Welcome(
@@ -66,7 +67,7 @@ class Calls(Course):
 
     def _admit(self, worker: Worker, kind: str) -> None:
         heapq.heappush(self._silences, (worker.silent_at, worker.session))
-        self._gone.pop(worker.index, None)  # its budget was raised
+        self._gone.pop(worker.index, None)
         if kind != "reconnect" and self.round is not None and worker.index in self.round.participants:
             self.round.participants[worker.index].waited_for = False
         self._record("worker_registered", worker=worker.name, attempt=worker.attempt, kind=kind, samples=worker.samples)
@@ -90,9 +91,7 @@ class Calls(Course):
         worker = self._find(event.session, now, event.ticket)
         if worker is None:
             return
-        previous = self._polls.park(
-            event.session, Call.TASK, Parked(event.ticket, now + min(max(event.wait_seconds, 0.0), MAX_WAIT_SECONDS))
-        )
+        previous = self._polls.park(event.session, Call.TASK, Parked(event.ticket, self._parked_until(worker, event.wait_seconds, now)))
         if previous is not None:
             self._answer(previous.ticket, Task(kind=TaskKind.WAIT))
         self._serve(worker, now)
@@ -109,10 +108,15 @@ class Calls(Course):
             return
         if self.stage is Stage.OPEN and self.round is not None and worker.index in self.round.participants:
             self.round.participants[worker.index].done = min(max(event.done, 0.0), 1.0)
-        until = now + min(max(event.wait_seconds, 0.0), MAX_WAIT_SECONDS)
+        until = self._parked_until(worker, event.wait_seconds, now)
         previous = self._polls.park(event.session, Call.HEARTBEAT, Parked(event.ticket, until, event.round))
         if previous is not None:
             self._answer(previous.ticket, self._still_wanted(now))
+
+    @staticmethod
+    def _parked_until(worker: Worker, wait_seconds: float, now: float) -> float:
+        """Return when a call is answered at the latest: within the worker's interval, or it would be lost over its own waiting."""
+        return now + min(max(wait_seconds, 0.0), worker.interval)
 
     def _offer(self, event: ev.UploadOffered, now: float) -> None:
         worker = self._find(event.session, now, event.ticket)
@@ -164,7 +168,9 @@ class Calls(Course):
         if worker is None:
             self._drop(report.upload)
             return
-        if not report.upload and not report.declined and event.rejection is None:
+        measured = self.stage is Stage.MEASURING if report.declined else not report.upload and event.rejection is None
+        if measured:
+            self._drop(report.upload)
             self._take_evaluation(event, worker)
             return
         verdict = self._standing(worker, event.round, report.base)
@@ -195,7 +201,7 @@ class Calls(Course):
         report = event.report
         if self.stage is Stage.INIT:
             self.stage = Stage.CLOSING
-            self._deadline_at = None
+            self._armed_at = None
             self._out.append(AdoptInitial(report.upload, self._checkpoint(0)))
             return
         current = self.round
@@ -220,18 +226,20 @@ class Calls(Course):
             participant.answered = Answered.DECLINED
             self._record("update_declined", round=self.round.number, worker=worker.name, attempt=worker.attempt, reason=reason)
         elif self.stage is Stage.INIT:
-            self._maker = None
+            self._unwilling.add(worker.index)
 
     def _take_evaluation(self, event: ev.Submitted, worker: Worker) -> None:
         report = event.report
         if self.stage is not Stage.MEASURING or worker.index not in self._asked or report.base != self.base:
             self._answer(event.ticket, SubmitReply(result=str(Result.STALE), reason="no such evaluation is under way"))
             return
+        self._asked.discard(worker.index)
+        if report.declined:
+            self._answer(event.ticket, SubmitReply(result=str(Result.ACCEPTED), reason="declined"))
+            return
         if not acceptable(report.metrics):
-            self._asked.discard(worker.index)
             self._answer(event.ticket, SubmitReply(result=str(Result.REJECTED), reason=str(Rejection.METRICS)))
             return
-        self._asked.discard(worker.index)
         if report.eval_samples > 0 and report.metrics:
             self._final[worker.index] = (report.eval_samples, dict(report.metrics))
         self._answer(event.ticket, SubmitReply(result=str(Result.ACCEPTED)))

@@ -36,14 +36,13 @@ class Course(Handout):
         """Pick the lowest live worker for the first weights; the next one when it is lost or the deadline passes."""
         if self._due(now):
             self._missed(0, 0, now)
-            self._deadline_at = now + self.spec.quorum.round_timeout_seconds
+            self._unwilling.clear()
             overdue, self._maker = self._maker, None
         else:
             overdue = None
-        current = None if self._maker is None else self.members.at(self._maker)
-        if current is not None and current.live:
+        able = [w for w in self.members.live() if TaskKind.INIT in w.kinds and w.index not in self._unwilling]
+        if any(w.index == self._maker for w in able):
             return False
-        able = [w for w in self.members.live() if TaskKind.INIT in w.kinds]
         chosen = next((w for w in able if overdue is None or w.index > overdue), able[0] if able else None)
         self._maker = None if chosen is None else chosen.index
         if chosen is not None:
@@ -54,9 +53,8 @@ class Course(Handout):
         assert self.version is not None
         number = self.version + 1
         self.stage = Stage.OPEN
-        self._deadline_at = None
-        timeout = self.spec.quorum.round_timeout_seconds
-        self.round = Round(number, self.base, now, now + timeout, evaluate_base=is_due(self.version, self.spec.evaluation.every_rounds))
+        self._armed_at = now
+        self.round = Round(number, self.base, now, evaluate_base=is_due(self.version, self.spec.evaluation.every_rounds))
         able = [w for w in self.members.live() if TaskKind.TRAIN in w.kinds]
         others = self._cohort(w.index for w in able)
         for worker in able:
@@ -67,7 +65,7 @@ class Course(Handout):
             version=self.version,
             participants=len(able),
             required=self.required,
-            deadline_s=timeout,
+            deadline_s=self.spec.quorum.round_timeout_seconds,
         )
         for worker in able:
             self._serve(worker, now)
@@ -77,25 +75,30 @@ class Course(Handout):
         assert current is not None
         if current.accepted >= self.required and current.quorum_at is None:
             current.quorum_at = now
-            grace = grace_seconds(self.spec.quorum, now - current.opened_at)
-            current.grace_at = min(now + grace, current.deadline_at)
             waited = now - (current.first_accepted_at or now)
             self._record("quorum_reached", round=current.number, wait_s=rounded(waited))
         elif current.accepted < self.required:
             current.quorum_at = current.grace_at = None  # the quorum was raised meanwhile
         if current.quorum_at is not None:
+            grace = grace_seconds(self.spec.quorum, current.quorum_at - current.opened_at)
+            current.grace_at = min(current.quorum_at + grace, self._deadline_at or now)
             outcome = current.outcome(self.required, {w.index for w in self.members.live()}, now)
             if outcome is not None:
                 self._close(current, outcome, now)
                 return True
-        if now >= current.deadline_at:
+        if self._due(now):
             current.deadlines_missed += 1
-            current.deadline_at = now + self.spec.quorum.round_timeout_seconds
             self._missed(current.number, current.accepted, now)
+            for index, participant in current.participants.items():
+                participant.ask_again()
+                worker = self.members.at(index)
+                if worker is not None and worker.live:
+                    self._serve(worker, now)
         return False
 
     def _close(self, current: Round, outcome: Outcome, now: float) -> None:
         self.stage = Stage.CLOSING
+        self._armed_at = None
         self._set_quorum(self.quorum.with_round_closed(now), now)
         stragglers = self._adjust_workload(current, now)
         self._closed = []
@@ -192,7 +195,7 @@ class Course(Handout):
 
     def _may_answer(self, index: int, now: float) -> bool:
         worker = self.members.at(index)
-        return now < self._lenient_until if worker is None else worker.live
+        return now < self._lenient_until if worker is None else worker.live and TaskKind.EVALUATE in worker.kinds
 
     def _fail(self, reason: EndReason, message: str, now: float) -> None:
         """End the job; while a version is being written, right after it is durable, so that a closed round is never lost."""

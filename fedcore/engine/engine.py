@@ -53,12 +53,12 @@ class Engine(Calls):
         if self.stage is Stage.ENDED:
             times.append(self._stop_at)
         elif self._pending_end is None:  # a decided end waits for the version that is being written, and for nothing else
-            times += [self._active_at, self.quorum.lost_at(self.spec.quorum.loss_grace_period_seconds)]
+            times += [self._active_at, self._lost_at]
             times.append(self._startup_at if self.stage is Stage.STARTING else self._deadline_at)
             if self._lenient_until > self._now:
                 times.append(self._lenient_until)
             if self.stage is Stage.OPEN and self.round is not None:
-                times += [self.round.deadline_at, self.round.grace_at]
+                times.append(self.round.grace_at)
         return min((t for t in times if t is not None), default=None)
 
     def start(self, now: float) -> list[Effect]:
@@ -100,6 +100,8 @@ class Engine(Calls):
                 self._change(event.spec, now)
             case ev.WorkerGone():
                 self._gone[event.index] = event.message
+            case ev.WorkerRevived():
+                self._gone.pop(event.index, None)
             case ev.EndAsked():
                 self._fail(event.reason, event.message, now)
             case ev.Tick():
@@ -139,7 +141,8 @@ class Engine(Calls):
             case Stage.OPEN:
                 return self._settle_round(now)
             case Stage.MEASURING:
-                if self._due(now) or not any(self._may_answer(index, now) for index in self._asked):
+                out_of_time = self._due(now) or (self._active_at is not None and now >= self._active_at)
+                if out_of_time or not any(self._may_answer(index, now) for index in self._asked):
                     self._record_evaluation()
                     self._finish(EndReason.COMPLETED, "", now)
                     return True
@@ -147,11 +150,11 @@ class Engine(Calls):
                 pass
         if self.stage is Stage.BETWEEN and self._due(now):
             self._missed((self.version or 0) + 1, 0, now)
-            self._deadline_at = now + self.spec.quorum.round_timeout_seconds
         return False
 
     def _past_an_end(self, now: float) -> bool:
-        if self._pending_end is not None:
+        # Once all rounds are done nothing takes that from the job: MEASURING ends by itself.
+        if self._pending_end is not None or self.stage is Stage.MEASURING:
             return False
         if self._active_at is not None and now >= self._active_at:
             self._fail(
@@ -175,8 +178,7 @@ class Engine(Calls):
                 now,
             )
             return True
-        lost_at = self.quorum.lost_at(self.spec.quorum.loss_grace_period_seconds)
-        if lost_at is not None and now >= lost_at:
+        if self._lost_at is not None and now >= self._lost_at:
             self._fail(
                 EndReason.QUORUM_LOST,
                 f"quorum lost for {self.quorum.lost_seconds(now):.0f} s: {self.members.live_count} workers live, {self.required} required,"
@@ -223,8 +225,10 @@ class Engine(Calls):
             self._answer(parked.ticket, Task(kind=TaskKind.WAIT) if call is Call.TASK else self._still_wanted(now))
 
     def _change(self, spec: Spec, now: float) -> None:
-        """Take over what may change while the job runs."""
-        old, self.spec = self.spec, spec.model_copy(update={"rounds": max(spec.rounds, self.spec.rounds)})
+        """Take over what may change while the job runs; what defines its result stays as it was."""
+        old = self.spec
+        kept = {name: getattr(old, name) for name in ("seed", "task", "workload", "aggregation", "coordinator", "security")}
+        self.spec = spec.model_copy(update={**kept, "rounds": max(spec.rounds, old.rounds)})
         if spec.workers.replicas != old.workers.replicas:
             for worker in self.members.resize(spec.workers.replicas):
                 parked = self._polls.take(worker.session, Call.TASK)
@@ -233,8 +237,6 @@ class Engine(Calls):
                 self._release(worker.session)
                 self._asked.discard(worker.index)
                 self._record("worker_left", worker=worker.name, reason=RETIRED)
-        if spec.active_deadline_seconds != old.active_deadline_seconds and self._active_at is not None and spec.active_deadline_seconds:
-            self._active_at += spec.active_deadline_seconds - (old.active_deadline_seconds or 0)
         if self.stage is Stage.MEASURING and self.version is not None and self.version < self.spec.rounds:
             self._between(Stage.BETWEEN, now)
             self._supersede()

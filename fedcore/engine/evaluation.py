@@ -24,7 +24,10 @@ def is_due(version: int, every_rounds: int) -> bool:
 
 
 def weighted_mean(evaluations: Mapping[int, tuple[int, Mapping[str, float]]]) -> tuple[int, dict[str, float]]:
-    """Return the samples behind, and the weighted mean of, each metric; summed by index, so that arrival order does not show."""
+    """Return the samples behind, and the weighted mean of, each metric; one whose sum is beyond a double is left out.
+
+    Summed by index, so that arrival order does not show.
+    """
     total = sum(samples for samples, _ in evaluations.values())
     weights: dict[str, int] = {}
     sums: dict[str, float] = {}
@@ -32,4 +35,4 @@ def weighted_mean(evaluations: Mapping[int, tuple[int, Mapping[str, float]]]) ->
         for name, value in metrics.items():
             weights[name] = weights.get(name, 0) + samples
             sums[name] = sums.get(name, 0.0) + samples * value
-    return total, {name: sums[name] / weights[name] for name in sorted(sums)}
+    return total, {name: sums[name] / weights[name] for name in sorted(sums) if math.isfinite(sums[name])}

@@ -29,6 +29,7 @@ __all__ = [
     "UploadRefused",
     "VersionWritten",
     "WorkerGone",
+    "WorkerRevived",
     "WriteFailed",
 ]
 
@@ -152,6 +153,13 @@ class WorkerGone:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRevived:
+    """The supervisor tries a worker again that it had given up on: its budget was raised."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndAsked:
     """The supervisor wants the job to end with this reason."""
 
@@ -177,6 +185,7 @@ Event: TypeAlias = (
     | WriteFailed
     | SpecChanged
     | WorkerGone
+    | WorkerRevived
     | EndAsked
     | Tick
 )

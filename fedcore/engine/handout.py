@@ -50,12 +50,11 @@ class Handout(State):
             return Task(kind=TaskKind.STOP, reason=str(self.end.reason))
         if worker.preparing:
             return None
-        if self.stage is Stage.INIT and worker.index == self._maker:
-            remaining = (self._deadline_at or now) - now
-            return Task(kind=TaskKind.INIT, work=WireWork(epochs=0, deadline_seconds=remaining), seed=init_seed(self.spec.seed))
+        if self.stage is Stage.INIT and worker.index == self._maker and TaskKind.INIT in worker.kinds:
+            work = WireWork(epochs=0, deadline_seconds=self._remaining(now))
+            return Task(kind=TaskKind.INIT, work=work, seed=init_seed(self.spec.seed))
         if self.stage is Stage.MEASURING and worker.index in self._asked and TaskKind.EVALUATE in worker.kinds and self.version is not None:
-            remaining = (self._deadline_at or now) - now
-            work = WireWork(epochs=0, deadline_seconds=remaining)
+            work = WireWork(epochs=0, deadline_seconds=self._remaining(now))
             return Task(kind=TaskKind.EVALUATE, round=self.version, base=self._wire_base(), work=work, evaluate=True)
         if self.stage is not Stage.OPEN or self.round is None or TaskKind.TRAIN not in worker.kinds:
             return None
@@ -69,7 +68,7 @@ class Handout(State):
             kind=TaskKind.TRAIN,
             round=current.number,
             base=self._wire_base(),
-            work=WireWork(epochs=participant.epochs, deadline_seconds=max(current.deadline_at - now, 0.0)),
+            work=WireWork(epochs=participant.epochs, deadline_seconds=self._remaining(now)),
             seed=task_seed(self.spec.seed, worker.index, current.number),
             evaluate=current.evaluate_base and TaskKind.EVALUATE in worker.kinds,
         )
@@ -120,8 +119,10 @@ class Handout(State):
                 return False
 
     def _still_wanted(self, now: float) -> HeartbeatReply:
-        deadline = self.round.deadline_at if self.stage is Stage.OPEN and self.round is not None else self._deadline_at
-        return HeartbeatReply(superseded=False, deadline_seconds=max((deadline or now) - now, 0.0))
+        return HeartbeatReply(superseded=False, deadline_seconds=self._remaining(now))
+
+    def _remaining(self, now: float) -> float:
+        return max((self._deadline_at or now) - now, 0.0)
 
     def _supersede(self) -> None:
         """Tell the workers whose work can no longer be used."""

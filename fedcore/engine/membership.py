@@ -61,10 +61,15 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A worker that may take part. ``kind``: new, restart (a higher attempt) or reconnect (the same attempt, a new session)."""
+    """A worker that may take part.
+
+    ``kind``: new, restart (a higher attempt) or reconnect (the same attempt, a new session). ``displaced``: the session that was here
+    before, empty if there was none.
+    """
 
     worker: Worker
     kind: str
+    displaced: str = ""
 
 
 @dataclass(slots=True)
@@ -181,7 +186,7 @@ class Members:
         self.attempts[index] = hello.attempt
         self.names[index] = hello.name
         self.live_count += worker.live
-        return Registration(worker, kind)
+        return Registration(worker, kind, known.session if known is not None else "")
 
     def _place(self, hello: Hello) -> int | Fault:
         if hello.index is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -34,6 +35,11 @@ class Participant:
     answered: Answered | None = None
     rejections: int = 0
 
+    def ask_again(self) -> None:
+        """Forget that it has given up: the round needs it after all."""
+        if self.answered is not Answered.ACCEPTED:
+            self.answered, self.rejections = None, 0
+
     def reject(self) -> None:
         """Count a rejected update."""
         self.rejections += 1
@@ -48,8 +54,6 @@ class Round:
     number: int
     base: str
     opened_at: float
-    deadline_at: float
-    """Armed anew each time it passes below quorum; always set while the round is open."""
     participants: dict[int, Participant] = field(default_factory=dict)
     counted: list[int] = field(default_factory=list)
     """Indexes with an accepted update, in order of arrival."""
@@ -72,8 +76,9 @@ class Round:
 
     @property
     def train_loss(self) -> float | None:
-        """Training loss of the accepted updates, weighted by samples."""
-        return self.loss_sum / self.loss_samples if self.loss_samples else None
+        """Training loss of the accepted updates, weighted by samples; None too where it is beyond a double."""
+        mean = self.loss_sum / self.loss_samples if self.loss_samples else math.nan
+        return mean if math.isfinite(mean) else None
 
     def accept(self, index: int, samples: int, train_loss: float | None, now: float) -> None:
         """Count one update."""

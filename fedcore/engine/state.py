@@ -83,6 +83,8 @@ class State:
         self._silences: list[tuple[float, str]] = []
         self._last_counted: tuple[int, str, frozenset[int]] = (0, "", frozenset())
         self._maker: int | None = None
+        self._unwilling: set[int] = set()
+        """Who has declined to make the first weights since the deadline was armed."""
         self._asked: set[int] = set()
         self._final: dict[int, tuple[int, dict[str, float]]] = {}
         self._closed: list[Record] = []
@@ -91,11 +93,11 @@ class State:
         self._out: list[Effect] = []
         self._lenient_until = now
         """After a restart, how long the workers have to find their way back before their absence counts."""
-        self._startup_at = now + spec.startup_deadline_seconds if spec.startup_deadline_seconds else None
-        self._active_at = self._active_deadline(now, active_seconds)
+        self._here_since = now
+        self._began_at = now - active_seconds
         self._now = now
-        self._deadline_at: float | None = None
-        """Of everything but an open round: first weights, waiting between rounds, measuring."""
+        self._armed_at: float | None = None
+        """Since when the round's deadline runs: of first weights, an open round, waiting between rounds, measuring."""
         self._stop_at: float | None = None
         if saved is not None:
             self._restore(saved, now, lost_seconds)
@@ -132,9 +134,27 @@ class State:
         if self.end is None:
             self._out.append(Record(event, fields))
 
-    def _active_deadline(self, now: float, active_seconds: float) -> float | None:
+    @property
+    def _startup_at(self) -> float | None:
+        limit = self.spec.startup_deadline_seconds
+        return self._here_since + limit if limit else None
+
+    @property
+    def _active_at(self) -> float | None:
         limit = self.spec.active_deadline_seconds
-        return None if limit is None else now + limit - active_seconds
+        return None if limit is None else self._began_at + limit
+
+    @property
+    def _lost_at(self) -> float | None:
+        """When the loss clock ends the job: never while the last version is measured, nor before a restart's workers can be back."""
+        if self.stage is Stage.MEASURING:
+            return None
+        at = self.quorum.lost_at(self.spec.quorum.loss_grace_period_seconds)
+        return None if at is None else max(at, self._lenient_until)
+
+    @property
+    def _deadline_at(self) -> float | None:
+        return None if self._armed_at is None else self._armed_at + self.spec.quorum.round_timeout_seconds
 
     def _restore(self, saved: Saved, now: float, lost_seconds: float) -> None:
         self.version, self.base, self._size_bytes = saved.version, saved.base, saved.size_bytes
@@ -162,7 +182,7 @@ class State:
 
     def _between(self, stage: Stage, now: float) -> None:
         self.stage = stage
-        self._deadline_at = now + self.spec.quorum.round_timeout_seconds
+        self._armed_at = now
 
     def _set_quorum(self, quorum: QuorumMet, now: float) -> None:
         before, self.quorum = self.quorum, quorum
@@ -172,6 +192,8 @@ class State:
             self._record("quorum_regained", round=self.current_round, lost_s=rounded(before.lost_seconds(now)))
 
     def _missed(self, number: int, accepted: int, now: float) -> None:
+        """Note that a deadline has passed below quorum, and arm it anew."""
+        self._armed_at = now
         self._record("round_deadline_missed", round=number, accepted=accepted, required=self.required)
         self._set_quorum(self.quorum.with_deadline_missed(now), now)
 

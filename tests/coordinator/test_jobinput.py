@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
-from fedcore.engine.events import EndAsked, SpecChanged, WorkerGone
+from fedcore.engine.events import EndAsked, SpecChanged, WorkerGone, WorkerRevived
 from fedcore.engine.reasons import EndReason
 from fedcore.jobfile import InvalidJob
 
@@ -131,7 +131,10 @@ def test_workers_that_are_gone_are_told_once(job_input):
     assert [event.index for event in events] == [2, 10]
     assert all(isinstance(event, WorkerGone) for event in events)
     assert events[0].message == "worker-2 has spent its restart budget"
-    assert changes(job_input(gone="3"), job_input()) == []
+
+
+def test_workers_that_are_tried_again_are_told_too(job_input):
+    assert changes(job_input(gone="3,4"), job_input(gone="4")) == [WorkerRevived(3)]
 
 
 def test_end_is_asked_for_once(job_input):

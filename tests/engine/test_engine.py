@@ -50,8 +50,8 @@ def test_round_closes_full_when_everybody_has_answered(bottle):
 def test_round_closes_on_quorum_after_the_grace_and_tells_the_straggler(bottle):
     job = bottle(4, quorum={"percent": 75})
     job.begin()
-    beat = job.beat(3, 1, wait=60)
     job.now += 8
+    beat = job.beat(3, 1, wait=60)
     for index in range(3):
         job.submit(index, 1)
     job.wait(1.9)
@@ -302,8 +302,10 @@ def test_resume_with_nobody_back_loses_its_quorum_after_three_heartbeats(bottle)
 
 def test_loss_clock_goes_on_after_a_restart(bottle):
     saved = Saved(version=1, base="base1", size_bytes=1000)
-    job = bottle(2, saved=saved, lost_seconds=25.0, quorum={"percent": 100, "lossGracePeriodSeconds": 30})
-    job.wait(6)
+    job = bottle(2, saved=saved, lost_seconds=40.0, quorum={"percent": 100, "lossGracePeriodSeconds": 60})
+    job.wait(19)
+    assert job.engine.end is None
+    job.wait(2)
     assert job.engine.end.reason is EndReason.QUORUM_LOST
 
 
@@ -435,3 +437,186 @@ def keep_alive(job, seconds, workers):
         job.wait(1)
         for index in workers:
             job.beat(index, job.engine.current_round)
+
+
+# -- ends -------------------------------------------------------------------------------------------------------------------------------
+
+
+def last_evaluation(bottle, **quorum):
+    job = bottle(2, rounds=1, quorum={"percent": 100, **quorum})
+    job.begin()
+    for index in (0, 1):
+        job.submit(index, 1)
+        job.task(index)
+    return job
+
+
+def test_the_last_evaluation_cannot_lose_the_job_its_rounds(bottle):
+    job = last_evaluation(bottle, lossGracePeriodSeconds=20)
+    keep_alive(job, 60, [0])
+    job.send(ev.WorkerGone(1, "budget spent"))
+    assert job.engine.end is None
+    job.measure(0, 1, accuracy=0.5)
+    assert (job.engine.end.reason, job.engine.metrics) == (EndReason.COMPLETED, {"accuracy": 0.5})
+
+
+def test_a_worker_that_declines_the_last_evaluation_is_not_waited_for(bottle):
+    job = last_evaluation(bottle)
+    job.measure(0, 1, accuracy=0.5)
+    assert job.submit(1, 1, base="base1", declined="no held-out data").result == "accepted"
+    assert job.engine.end.reason is EndReason.COMPLETED
+
+
+def test_after_a_restart_only_workers_that_can_measure_are_waited_for(bottle):
+    saved = Saved(version=3, base="base3", size_bytes=1000, attempts={"0": 1, "1": 1})
+    job = bottle(2, rounds=3, saved=saved)
+    job.register(0)
+    job.register(1, kinds=frozenset({TaskKind.TRAIN}))
+    job.measure(0, 3, accuracy=0.5)
+    assert job.engine.end.reason is EndReason.COMPLETED
+
+
+def test_a_restart_leaves_workers_the_time_to_come_back(bottle):
+    saved = Saved(version=1, base="base1", size_bytes=1000)
+    job = bottle(1, saved=saved, lost_seconds=5000.0, quorum={"percent": 100, "lossGracePeriodSeconds": 30})
+    job.wait(5)
+    job.register(0)
+    assert job.submit(0, 2).result == "accepted"
+    assert job.engine.version == 2
+
+
+# -- asking again -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_missed_deadline_asks_those_again_that_have_given_up(bottle):
+    job = bottle(2, quorum={"percent": 100, "roundTimeoutSeconds": 30})
+    job.begin()
+    job.submit(0, 1, declined="on battery")
+    for _ in range(2):
+        job.submit(1, 1, rejection=Rejection.NON_FINITE)
+    parked = [job.ask(index, wait=60) for index in (0, 1)]
+    for _ in range(31):
+        job.wait(1)
+        for index in (0, 1):
+            job.send(ev.Heard(f"s{index}.1"))
+        parked = [job.ask(index) if job.answers.get(ticket) and job.answers[ticket].kind is TaskKind.WAIT else ticket
+                  for index, ticket in enumerate(parked)]  # fmt: skip
+    assert [job.answers[ticket].kind for ticket in parked] == [TaskKind.TRAIN] * 2
+    assert [job.submit(index, 1).result for index in (0, 1)] == ["accepted"] * 2
+    assert job.engine.version == 1
+
+
+def test_who_declines_the_first_weights_passes_them_on(bottle):
+    job = bottle(2, quorum={"percent": 100, "roundTimeoutSeconds": 30})
+    job.register(0)
+    job.register(1)
+    assert job.task(0).kind is TaskKind.INIT
+    job.submit(0, 0, base="", declined="no initial weights here")
+    assert job.task(1).kind is TaskKind.INIT
+    job.submit(1, 0, base="", declined="nor here")
+    assert job.task(0) is job.task(1) is None
+    keep_alive(job, 31, [0, 1])
+    assert job.task(0).kind is TaskKind.INIT
+
+
+def test_first_weights_are_asked_only_of_who_can_make_them(bottle):
+    job = bottle(2, quorum=FULL)
+    job.register(0)
+    job.register(1)
+    assert job.task(0).kind is TaskKind.INIT
+    job.register(0, attempt=2, kinds=frozenset({TaskKind.TRAIN}))
+    assert job.task(0, attempt=2) is None
+    assert job.task(1).kind is TaskKind.INIT
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_means_that_overflow_are_left_out(bottle):
+    job = bottle(2, rounds=2, quorum=FULL)
+    job.begin()
+    for index in (0, 1):
+        job.submit(index, 1, train_loss=1e308)
+    assert job.events("round_closed")[0]["train_loss"] is None
+    for index in (0, 1):
+        job.submit(index, 2, metrics={"loss": 1.7e308, "accuracy": 0.5}, eval_samples=10)
+    assert job.events("evaluated")[0]["metrics"] == {"accuracy": 0.5}
+
+
+# -- what may change --------------------------------------------------------------------------------------------------------------------
+
+
+def test_deadlines_may_change(bottle):
+    job = bottle(1, startupDeadlineSeconds=10)
+    job.send(ev.SpecChanged(job.spec.model_copy(update={"startup_deadline_seconds": 60})))
+    job.wait(11)
+    assert job.engine.end is None
+    job.begin()
+    job.send(ev.SpecChanged(job.engine.spec.model_copy(update={"active_deadline_seconds": 30})))
+    keep_alive(job, 20, [0])
+    assert job.engine.end.reason is EndReason.DEADLINE_EXCEEDED
+
+    job = bottle(1, activeDeadlineSeconds=10)
+    job.send(ev.SpecChanged(job.spec.model_copy(update={"active_deadline_seconds": None})))
+    job.wait(20)
+    assert job.engine.end is None
+
+
+def test_a_changed_quorum_holds_for_the_open_round(bottle):
+    job = bottle(4, quorum={"percent": 50, "graceSeconds": 60, "roundTimeoutSeconds": 3600})
+    job.begin()
+
+    def change(**quorum):
+        job.send(ev.SpecChanged(job.spec.model_copy(update={"quorum": job.spec.quorum.model_copy(update=quorum)})))
+
+    change(round_timeout_seconds=30)
+    keep_alive(job, 31, range(4))
+    assert len(job.events("round_deadline_missed")) == 1
+    job.submit(0, 1)
+    job.submit(1, 1)
+    change(percent=75)
+    keep_alive(job, 5, range(4))
+    assert job.engine.current_round == 1
+    job.submit(2, 1)
+    assert job.engine.current_round == 1
+    change(percent=75, grace_seconds=0)
+    assert job.events("round_closed")[0]["accepted"] == 3
+
+
+def test_what_defines_the_result_does_not_change(bottle):
+    job = bottle(1)
+    other = bottle(1, seed=7, task={"entrypoint": "c:d"}, workload={"epochs": 5}, coordinator={"checkpoint": {"keep": 9}})
+    job.send(ev.SpecChanged(other.spec))
+    assert job.engine.spec == job.spec
+
+
+def test_a_raised_budget_takes_a_worker_back(bottle):
+    job = bottle(4, quorum={"percent": 75})
+    job.begin()
+    job.send(ev.WorkerGone(0, "budget spent"))
+    job.send(ev.WorkerRevived(0))
+    job.send(ev.WorkerGone(1, "budget spent"))
+    assert job.engine.end is None
+
+
+# -- parked calls -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_an_answer_is_not_lost_over_it(bottle):
+    job = bottle(2, quorum=FULL)
+    job.register(0)
+    for _ in range(6):
+        ticket = job.ask(0, wait=60)
+        while ticket not in job.answers:
+            job.wait(1)
+    assert not job.events("worker_lost")
+
+
+def test_the_parked_calls_of_a_replaced_worker_are_answered_at_once(bottle):
+    job = bottle(2, quorum=FULL)
+    job.begin()
+    job.submit(0, 1)
+    parked, beat = job.ask(0), job.beat(0, 1)
+    job.register(0, attempt=2)
+    assert job.answers[parked].kind is TaskKind.WAIT
+    assert job.answers[beat].superseded
