@@ -7,6 +7,7 @@ from fedcore.aggregation.grid import MAX_UPDATES, Grid, out_of_range
 from fedcore.aggregation.layout import InvalidHeader, Layout, Tensor
 from fedcore.aggregation.registry import ALGORITHMS, Aggregation, Algorithm
 from fedcore.aggregation.version import BaseVersion, StoredFile, UpdateFile
+from fedcore.aggregation.workspace import Workspace
 
 __all__ = [
     "ALGORITHMS",
@@ -28,6 +29,7 @@ __all__ = [
     "UpdateCheck",
     "UpdateFile",
     "UpdateRefused",
+    "Workspace",
     "check_file",
     "out_of_range",
     "require_supported",

@@ -1,11 +1,12 @@
 """Exact weighted mean of updates that lie in files: a walk over the tensors in pieces, with one accumulator of the model's size.
 
-Memory: 8 bytes per value, 16 for float64, and about 1.5 MB of scratch, whatever the number of updates.
+Memory: 8 bytes per value, 16 for float64, and about 1.5 MB of scratch for each lane, whatever the number of updates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,20 @@ import numpy as np
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
 from fedcore.aggregation.sums import BLOCK_VALUES, Scratch, sum_of
+from fedcore.aggregation.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from fedcore.aggregation.dtypes import Raw
+    from fedcore.aggregation.dtypes import Element, Raw
     from fedcore.aggregation.grid import Grid
-    from fedcore.aggregation.sums import Limbs, TensorSum
+    from fedcore.aggregation.sums import TensorSum
     from fedcore.aggregation.version import UpdateFile
 
 __all__ = ["ExactMean", "MeanPiece", "NoUpdates", "UpdateRefused"]
+
+_LEAST_SHARE = 8
+"""Blocks that are worth a lane of their own: 2 MB of float32."""
 
 
 class NoUpdates(ValueError):  # noqa: N818 - a state of the round
@@ -58,8 +63,29 @@ class _Block:
 
     index: int
     start: int
-    raw: Raw
-    limbs: Limbs
+    stop: int
+
+
+def _blocks(grid: Grid, elements: Sequence[Element]) -> Iterator[_Block]:
+    for index, (element, tensor) in enumerate(zip(elements, grid.layout.tensors, strict=True)):
+        # Eight-byte values come by half as many, so that a piece stays at 256 KiB.
+        step = BLOCK_VALUES // 2 if element.size == 8 else BLOCK_VALUES
+        for start in range(0, tensor.values, step):
+            yield _Block(index, start, min(start + step, tensor.values))
+
+
+class _Lane:
+    """Rules, scratch and a piece of its own for what works beside others."""
+
+    def __init__(self, grid: Grid, elements: Sequence[Element]) -> None:
+        scratch = Scratch()
+        self.rules: list[TensorSum] = [sum_of(element, grid.step(index), scratch) for index, element in enumerate(elements)]
+        self._elements = elements
+        self._piece = np.empty(BLOCK_VALUES, np.uint64)
+
+    def raw(self, block: _Block) -> Raw:
+        """Return room for the values of a block."""
+        return self._piece.view(self._elements[block.index].unsigned)[: block.stop - block.start]
 
 
 class ExactMean:
@@ -69,25 +95,26 @@ class ExactMean:
     ----------
     grid : Grid
         Of the base version.
+    workspace : Workspace, optional
+        Memory and threads; one that worked in it before cannot be used any more.
 
     References
     ----------
     Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013; see `fedcore.aggregation.sums`.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, workspace: Workspace | None = None) -> None:
         self.count = 0
         """Updates added."""
         self.samples = 0
         """Their samples, together."""
         self._grid = grid
-        scratch = Scratch()
+        self._workspace = workspace or Workspace()
         self._elements = [element_of(tensor) for tensor in grid.layout.tensors]
-        self._sums: list[TensorSum] = [sum_of(element, grid.step(index), scratch) for index, element in enumerate(self._elements)]
-        self._limbs: list[Limbs] = [
-            np.zeros((rule.limbs, tensor.values), np.int64) for rule, tensor in zip(self._sums, grid.layout.tensors, strict=True)
-        ]
-        self._piece = np.empty(BLOCK_VALUES, np.uint64)
+        self._lanes = [_Lane(grid, self._elements) for _ in range(self._workspace.lanes)]
+        shapes = [(rule.limbs, tensor.values) for rule, tensor in zip(self._lanes[0].rules, grid.layout.tensors, strict=True)]
+        self._limbs = self._workspace.accumulators(shapes)
+        self._blocks = list(_blocks(grid, self._elements))
         self._torn = False
 
     def add(self, *updates: UpdateFile) -> None:
@@ -105,17 +132,28 @@ class ExactMean:
             self._require_fit(update)
         if self.count + len(updates) > MAX_UPDATES:
             raise UpdateRefused(f"a round takes {MAX_UPDATES} updates, this would be one of {self.count + len(updates)}")
-        places = [update.checked.layout.places for update in updates]
         self._torn = True
-        for block in self._blocks():
-            buffer = block.raw.view(np.uint8).data
-            name = self._grid.layout.tensors[block.index].name
-            for update, place in zip(updates, places, strict=True):
-                update.read(place[name], block.start * block.raw.itemsize, buffer)
-                self._sums[block.index].add(block.limbs, block.raw, update.samples)
+        share = max(-(-len(self._blocks) // len(self._lanes)), _LEAST_SHARE)
+        starts = range(0, len(self._blocks), share)
+        calls = [
+            partial(self._add, lane, self._blocks[start : start + share], updates) for lane, start in zip(self._lanes, starts, strict=False)
+        ]
+        self._workspace.run_all(calls)
         self._torn = False
         self.count += len(updates)
         self.samples += sum(update.samples for update in updates)
+
+    def _add(self, lane: _Lane, blocks: Sequence[_Block], updates: Sequence[UpdateFile]) -> None:
+        places = [update.checked.layout.places for update in updates]
+        for block in blocks:
+            limbs, raw, rule = self._limbs[block.index][:, block.start : block.stop], lane.raw(block), lane.rules[block.index]
+            if not self.count:
+                limbs.fill(0)
+            buffer = raw.view(np.uint8).data
+            name = self._grid.layout.tensors[block.index].name
+            for update, place in zip(updates, places, strict=True):
+                update.read(place[name], block.start * raw.itemsize, buffer)
+                rule.add(limbs, raw, update.samples)
 
     def pieces(self) -> Iterator[MeanPiece]:
         """Yield the mean, rounded to each tensor's dtype, tensor by tensor in the base's order; the sums stay as they are.
@@ -126,24 +164,17 @@ class ExactMean:
             Nothing was added.
         """
         self.require_updates()
-        for block in self._blocks():
-            self._sums[block.index].mean(block.limbs, block.raw, self.count, self.samples)
-            yield MeanPiece(block.index, block.start, block.raw)
+        lane = self._lanes[0]
+        for block in self._blocks:
+            limbs, raw = self._limbs[block.index][:, block.start : block.stop], lane.raw(block)
+            lane.rules[block.index].mean(limbs, raw, self.count, self.samples)
+            yield MeanPiece(block.index, block.start, raw)
 
     def require_updates(self) -> None:
         """Raise `NoUpdates` if there is no mean yet; for callers that write something before the first piece."""
         self._require_whole()
         if not self.count:
             raise NoUpdates("no update was added, so there is no mean")
-
-    def _blocks(self) -> Iterator[_Block]:
-        for index, (element, limbs) in enumerate(zip(self._elements, self._limbs, strict=True)):
-            values = limbs.shape[1]
-            # Eight-byte values come by half as many, so that a piece stays at 256 KiB.
-            block_values = BLOCK_VALUES // 2 if element.size == 8 else BLOCK_VALUES
-            for start in range(0, values, block_values):
-                count = min(block_values, values - start)
-                yield _Block(index, start, self._piece.view(element.unsigned)[:count], limbs[:, start : start + count])
 
     def _require_fit(self, update: UpdateFile) -> None:
         difference = update.checked.layout.differs_from(self._grid.layout) or out_of_range(update.checked, self._grid, update.samples)

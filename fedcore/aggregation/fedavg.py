@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fedcore.aggregation.check import Checked
+    from fedcore.aggregation.workspace import Workspace
 
 __all__ = ["FedAvg"]
 
@@ -34,18 +35,20 @@ class FedAvg:
         del parameters
         return 1
 
-    def begin(self, base: BaseVersion, parameters: Mapping[str, str], state: StoredFile | None = None) -> _Averaging:
+    def begin(
+        self, base: BaseVersion, parameters: Mapping[str, str], state: StoredFile | None = None, workspace: Workspace | None = None
+    ) -> _Averaging:
         """Open a round."""
         del parameters, state
-        return _Averaging(base)
+        return _Averaging(base, workspace)
 
 
 class _Averaging:
     """One open round of fedavg."""
 
-    def __init__(self, base: BaseVersion) -> None:
+    def __init__(self, base: BaseVersion, workspace: Workspace | None) -> None:
         self._base = base
-        self._mean = ExactMean(base.grid)
+        self._mean = ExactMean(base.grid, workspace)
 
     def add(self, *updates: UpdateFile) -> None:
         self._mean.add(*updates)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.check import Checked
     from fedcore.aggregation.version import BaseVersion, StoredFile, UpdateFile, Write
+    from fedcore.aggregation.workspace import Workspace
 
 __all__ = ["ALGORITHMS", "Aggregation", "Algorithm"]
 
@@ -72,7 +73,9 @@ class Algorithm(Protocol):
     def min_updates(self, parameters: Mapping[str, str]) -> int:
         """Return the smallest number of updates this can work with; the job's quorum must not be below it."""
 
-    def begin(self, base: BaseVersion, parameters: Mapping[str, str], state: StoredFile | None = None) -> Aggregation:
+    def begin(
+        self, base: BaseVersion, parameters: Mapping[str, str], state: StoredFile | None = None, workspace: Workspace | None = None
+    ) -> Aggregation:
         """Open a round on ``base``.
 
         Parameters
@@ -83,6 +86,8 @@ class Algorithm(Protocol):
             Checked.
         state : StoredFile, optional
             What the round before wrote through ``write_state``; None in the first.
+        workspace : Workspace, optional
+            Memory and threads, the same in each round: the round before is then over.
 
         Raises
         ------

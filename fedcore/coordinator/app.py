@@ -55,7 +55,7 @@ class UploadSink(Protocol):
             The body fails a check, or there is no space; ``discard`` follows.
         """
 
-    async def finish(self, crc32: int) -> tuple[int, UploadReply]:
+    async def finish(self, sum64: str) -> tuple[int, UploadReply]:
         """All bytes have come. Return status and answer, 201 if the upload is kept."""
 
     def discard(self, reason: str) -> None:

@@ -11,8 +11,9 @@ import select
 import ssl
 import threading
 import time
-import zlib
 from typing import TYPE_CHECKING
+
+from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +42,7 @@ class SlowReader(Stalled):
 
 def receive_body(
     sock: socket.socket, first: bytes, length: int, sink: Callable[[memoryview], None], heard: Callable[[], object], pace: Pace
-) -> int:
+) -> str:
     """Receive a body.
 
     Parameters
@@ -61,8 +62,8 @@ def receive_body(
 
     Returns
     -------
-    int
-        CRC-32 of the body.
+    str
+        Checksum of the body (`fedcore.wire.checksum`).
 
     Raises
     ------
@@ -71,7 +72,7 @@ def receive_body(
     """
     buffer = _buffer()
     started = last_heard = time.monotonic()
-    checksum = received = 0
+    checksum, received = Sum64(), 0
     while received < length:
         piece = buffer[: min(PIECE_BYTES, length - received)]
         filled = 0
@@ -95,10 +96,10 @@ def receive_body(
             if now - last_heard >= HEARD_SECONDS:
                 last_heard = now
                 heard()
-        checksum = zlib.crc32(piece, checksum)
+        checksum.update(piece)
         sink(piece)
         received += filled
-    return checksum
+    return checksum.hexdigest()
 
 
 def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: int, heard: Callable[[], object], pace: Pace) -> None:

@@ -130,7 +130,7 @@ class Control:
             return Refusal(404, UploadReply(result="not_found", reason=f"version {version} is not kept"))
         return WeightsFile(path, f"v{version}")
 
-    def receive(self, session: str, round_number: int, receiving: Receiving, crc32: int) -> tuple[int, UploadReply]:
+    def receive(self, session: str, round_number: int, receiving: Receiving, sum64: str) -> tuple[int, UploadReply]:
         """Hold a body that has come whole, or refuse it."""
         service, size_bytes = self._service, receiving.size_bytes
         verdict = receiving.verdict()
@@ -142,7 +142,7 @@ class Control:
         service.bytes_received += size_bytes
         upload = Upload(secrets.token_urlsafe(12), session, round_number, receiving.file, verdict, size_bytes, service.now())
         service.uploads.hold(upload)
-        return 201, UploadReply(upload=upload.id, bytes=size_bytes, crc32=crc32)
+        return 201, UploadReply(upload=upload.id, bytes=size_bytes, sum64=sum64 or None)
 
     def abandon(self, session: str, round_number: int, receiving: Receiving, reason: str) -> None:
         """Forget a body that did not come whole, or was refused on the way."""
@@ -209,7 +209,7 @@ class Control:
             if refused.refusal.status == 503:
                 raise RpcFault(FaultCode.BUSY, refused.refusal.reply.reason) from None
             return refused.refusal.status, refused.refusal.reply
-        return await taken.finish(0)
+        return await taken.finish("")
 
     def _inline_weights(self, session: str, version: int) -> bytes:
         self._require(session)
@@ -257,9 +257,9 @@ class _Sink:
             reply = UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}")
             raise BodyRefused(Refusal(422, reply))
 
-    async def finish(self, crc32: int) -> tuple[int, UploadReply]:
+    async def finish(self, sum64: str) -> tuple[int, UploadReply]:
         """Answer a whole body."""
-        return self._control.receive(self._session, self._round, self._receiving, crc32)
+        return self._control.receive(self._session, self._round, self._receiving, sum64)
 
     def discard(self, reason: str) -> None:
         """Forget the body."""

@@ -95,6 +95,7 @@ class Service:
         if self._timer is not None:
             self._timer.cancel()
         self.collector.shut()
+        self.versions.close()
         self.spool.close()
         self.journal.close()
 
@@ -177,7 +178,8 @@ class Service:
     def _written(self, written: Written) -> None:
         stored = written.stored
         self.uploads.drop_older(stored.version + 1)
-        self.handle(ev.VersionWritten(stored.version, stored.base, stored.size_bytes, written.aggregation_s, written.checkpoint_s))
+        seconds = written.aggregation_s, written.checkpoint_s, written.fsync_s
+        self.handle(ev.VersionWritten(stored.version, stored.base, stored.size_bytes, *seconds))
 
     def _record(self, event: str, fields: dict[str, Any]) -> None:
         if event == "round_closed":

@@ -67,7 +67,7 @@ class TransferEndpoint:
             body = reply.model_dump_json(exclude_none=True).encode()
             await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
 
-    async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> int:
+    async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
         loop = asyncio.get_running_loop()
         outcome = "failed"
         try:

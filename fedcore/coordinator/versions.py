@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation import PIECE_BYTES, Checked, Rejected, StoredFile, check_file
+from fedcore.coordinator.follower import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +45,14 @@ class Versions:
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder = folder
         self._keep = keep
+        self._follower = Follower()
+        self.waited_s = 0.0
+        """Seconds spent in waiting for the disk, since the start."""
         folder.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """End the threads that help with writing."""
+        self._follower.close()
 
     def path(self, version: int) -> Path:
         """Where the weights of a version lie."""
@@ -87,25 +96,31 @@ class Versions:
 
     def _create(self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any]) -> Stored:
         path = self.path(version)
-        digest = hashlib.sha256()
         size_bytes = 0
         part = path.with_suffix(".safetensors.tmp")
-        with part.open("wb", buffering=0) as file:
+        with part.open("wb+", buffering=0) as file:
+            followed = self._follower.follow(file.fileno())
 
             def write(piece: memoryview) -> None:
                 nonlocal size_bytes
-                digest.update(piece)
                 size_bytes += piece.nbytes
                 _write_all(file.fileno(), piece)
+                followed.grown(size_bytes)
 
-            checked = body(write)
-            os.fsync(file.fileno())
+            try:
+                checked = body(write)
+            except BaseException:
+                with suppress(OSError, EOFError):  # what body raised says more
+                    followed.settle()
+                raise
+            digest = followed.sha256(size_bytes)
+            self._sync(file.fileno())
         part.rename(path)
-        full = {**state, "schema": 1, "base": digest.hexdigest(), "size_bytes": size_bytes}
+        full = {**state, "schema": 1, "base": digest, "size_bytes": size_bytes}
         state_part = path.with_suffix(".json.tmp")
         with state_part.open("wb", buffering=0) as file:
             _write_all(file.fileno(), memoryview(json.dumps(full, allow_nan=False).encode()))
-            os.fsync(file.fileno())
+            self._sync(file.fileno())
         state_part.rename(path.with_suffix(".json"))
         self._sync_folder()
         self._prune(version)
@@ -163,9 +178,14 @@ class Versions:
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
+            self._sync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _sync(self, descriptor: int) -> None:
+        began = time.monotonic()
+        os.fsync(descriptor)
+        self.waited_s += time.monotonic() - began
 
 
 def _write_all(descriptor: int, piece: memoryview) -> None:

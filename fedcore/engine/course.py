@@ -158,6 +158,7 @@ class Course(Handout):
             version=event.version,
             duration_s=rounded(event.checkpoint_s),
             aggregation_s=rounded(event.aggregation_s),
+            fsync_s=rounded(event.fsync_s),
             bytes=event.size_bytes,
             sha256=event.base,
         )

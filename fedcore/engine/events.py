@@ -128,6 +128,7 @@ class VersionWritten:
     size_bytes: int
     aggregation_s: float = 0.0
     checkpoint_s: float = 0.0
+    fsync_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,7 @@ class UploadReply(Message):
 
     upload: str = ""
     bytes: int = 0
-    crc32: int | None = None
+    sum64: str | None = None
+    """Checksum of what came (`fedcore.wire.checksum`), for the sender to compare."""
     result: str = ""
     reason: str = ""

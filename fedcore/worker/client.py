@@ -12,7 +12,6 @@ import select
 import socket
 import ssl
 import threading
-import zlib
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from fedcore.wire.checksum import Sum64
 from fedcore.wire.protocol import RPC_PATH, Base, UploadReply, uploads_path
 from fedcore.wire.xmlrpc import BadXml, encode_call, parse_response
 
@@ -77,7 +77,7 @@ class Uploaded:
 
     status: int
     reply: UploadReply
-    crc32: int | None
+    sum64: str | None
 
 
 class Client:
@@ -172,7 +172,7 @@ class Client:
 
     def upload(self, round_number: int, base_id: str, body: memoryview, session: str) -> Uploaded:
         """Send an update's file. Any status that `UploadReply` speaks of is an answer, not an error."""
-        sent: list[int | None] = [None]
+        sent: list[str | None] = [None]
 
         def send(connection: http.client.HTTPConnection) -> None:
             connection.putrequest("PUT", self._path(uploads_path(round_number)))
@@ -274,13 +274,13 @@ class Client:
             raise Transient(_describe(error), heard=True) from error
 
 
-def _send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> int | None:
+def _send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> str | None:
     """Send the body, and return its checksum; None if an answer came before its end, which is then not sent."""
     watch = None
     if not isinstance(connection.sock, ssl.SSLSocket):  # there, readable may mean a session ticket
         watch = select.poll()
         watch.register(connection.sock, select.POLLIN)
-    checksum = 0
+    checksum = Sum64()
     for start in range(0, body.nbytes, PIECE_BYTES):
         if watch is not None and watch.poll(0):
             return None
@@ -291,8 +291,8 @@ def _send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> in
             if start == 0:
                 raise
             return None  # refused half-way: the answer may lie in the receive buffer
-        checksum = zlib.crc32(piece, checksum)
-    return checksum
+        checksum.update(piece)
+    return checksum.hexdigest()
 
 
 def _shut(connection: http.client.HTTPConnection) -> None:

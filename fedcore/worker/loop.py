@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedcore.engine.reasons import Result
 from fedcore.log import log_event, log_failure
-from fedcore.wire.protocol import Task, TaskKind
+from fedcore.wire.protocol import Task, TaskKind, UpdateReport
 from fedcore.worker.client import Client
 from fedcore.worker.ending import Ended, Ending, EndWord, after_stop
 from fedcore.worker.orders import Finished, Orders, import_entrypoint
@@ -38,7 +38,8 @@ class _Held:
     """The last update. ``key`` is round and base id: it may be counted for nothing else."""
 
     key: tuple[int, str]
-    finished: Finished
+    report: UpdateReport
+    file: WeightsFile
 
 
 class Worker:
@@ -139,40 +140,41 @@ class Worker:
         if self._held is not None and self._held.key == key:
             log_event("resubmit", round=order.round)
         else:
+            room = None if self._held is None else self._held.file.free_room()
             self._held = None
             with pulse.busy(order.round) as busy:
-                finished = self._make(order, orders, busy)
+                finished = self._make(order, orders, busy, room)
             if self._stopping.is_set():
                 return
             if finished is None or busy.superseded.is_set():
                 log_event("superseded", round=order.round, done=busy.done)
                 self._session.heartbeat(order.round, busy.done, parked=False)
                 return
-            self._held = _Held(key, finished)
+            assert finished.file is not None, "an update has weights"
+            self._held = _Held(key, finished.report, finished.file)
         # After a restart the coordinator has to reopen the round first: the next poll hands it out again when it has.
         if self._session.id == session:
             self._deliver(self._held, pulse)
 
-    def _make(self, order: Task, orders: Orders, busy: Busy) -> Finished | None:
+    def _make(self, order: Task, orders: Orders, busy: Busy, room: bytearray | None) -> Finished | None:
         if order.base is None:
             return orders.initialise(order)
-        file = WeightsFile(self._session.download(order.base))
+        file = WeightsFile(self._session.download(order.base, room))
         return None if busy.superseded.is_set() else orders.train(order, file, busy)
 
     def _deliver(self, held: _Held, pulse: Pulse) -> None:
         round_number, base_id = held.key
-        assert held.finished.file is not None, "an update has weights"
         began = time.monotonic()
         with pulse.busy(None):
-            uploaded = self._session.upload(round_number, base_id, held.finished.file.body)
+            uploaded = self._session.upload(round_number, base_id, held.file.body)
         sent = time.monotonic() - began
         if not uploaded.upload:
             result, reason = uploaded.result or Result.REJECTED, uploaded.reason
         else:
-            report = held.finished.report.model_copy(update={"upload": uploaded.upload})
+            report = held.report.model_copy(update={"upload": uploaded.upload})
             reply = self._session.submit(round_number, report)
             result, reason = reply.result, reply.reason
         if result == Result.REJECTED:
             self._held = None  # sent again it would be refused again; trained again it may not be
-        trained = round(held.finished.report.seconds, 3)
+        trained = round(held.report.seconds, 3)
         log_event("update", round=round_number, result=result, reason=reason or None, train_s=trained, upload_s=round(sent, 3))

@@ -158,15 +158,15 @@ class Session:
         """Report an update, an evaluation, or that there is none."""
         return SubmitReply.model_validate(self._call("fedcore.submit", round_number, report.to_wire()))
 
-    def download(self, base: Base) -> bytearray:
-        """Fetch a version of the model.
+    def download(self, base: Base, room: bytearray | None = None) -> bytearray:
+        """Fetch a version of the model, into ``room`` if it has the right size.
 
         Raises
         ------
         WeightsGone
             There is no such version any more.
         """
-        into = Download(bytearray(base.bytes))
+        into = Download(room if room is not None and len(room) == base.bytes else bytearray(base.bytes))
         session = self.id
         try:
             self._persist(lambda: self._client.download(base, session, into))
@@ -182,7 +182,7 @@ class Session:
 
         def attempt() -> Uploaded:
             uploaded = self._client.upload(round_number, base_id, body, session)
-            if uploaded.reply.upload and uploaded.reply.crc32 not in {None, uploaded.crc32}:
+            if uploaded.reply.upload and uploaded.reply.sum64 not in {None, uploaded.sum64}:
                 raise Transient("the upload arrived with another checksum", heard=True)
             return uploaded
 

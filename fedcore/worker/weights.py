@@ -80,6 +80,18 @@ class WeightsFile:
         # Not ascontiguousarray: it would turn a scalar into a vector.
         return cls(bytearray(safetensors.numpy.save({name: np.asarray(value, order="C") for name, value in weights.items()})))
 
+    def free_room(self) -> bytearray | None:
+        """Return the memory for another file, unless somebody still looks at it; this file cannot be used any more.
+
+        Memory fresh from the system costs half a second per gigabyte, each round. A task may keep the arrays it was given, though: a
+        bytearray that is being looked at refuses to be resized, and then stays as it is.
+        """
+        try:
+            self._buffer.append(self._buffer.pop())
+        except BufferError:
+            return None
+        return self._buffer
+
     @property
     def body(self) -> memoryview:
         """The file's bytes, without a copy."""

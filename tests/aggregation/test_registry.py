@@ -43,7 +43,7 @@ class Momentum:
     def min_updates(self, parameters):
         return 1
 
-    def begin(self, base, parameters, state=None):
+    def begin(self, base, parameters, state=None, workspace=None):
         return MomentumRound(base, float(parameters["beta"]), state)
 
 

@@ -29,8 +29,8 @@ class Sink:
         self.size += len(piece)
         self.app.pieces.append(len(piece))
 
-    async def finish(self, crc32):
-        return 201, UploadReply(upload="u1", bytes=self.size, crc32=crc32)
+    async def finish(self, sum64):
+        return 201, UploadReply(upload="u1", bytes=self.size, sum64=sum64)
 
     def discard(self, reason):
         self.app.discarded.append(reason)

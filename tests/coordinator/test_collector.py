@@ -123,7 +123,7 @@ def failing_once(monkeypatch, error):
     whole = module.ALGORITHMS["fedavg"]
 
     class Failing(type(whole)):
-        def begin(self, base, parameters):
+        def begin(self, base, parameters, workspace=None):
             opened = whole.begin(base, parameters)
             add, calls = opened.add, []
 

@@ -10,7 +10,6 @@ import socket
 import time
 import tracemalloc
 import xmlrpc.client
-import zlib
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from fedcore.coordinator.http import Limits, Pace, Refusal, Server
 from fedcore.wire.protocol import FaultCode, UploadReply
 from fedcore.wire.xmlrpc import RpcFault, encode_call, parse_response
+from support.checksum import sum64
 
 _spec = importlib.util.spec_from_file_location("http_app", Path(__file__).with_name("http_app.py"))
 http_app = importlib.util.module_from_spec(_spec)
@@ -357,7 +357,7 @@ def test_upload_arrives_whole(running, client, size):
     client.request("PUT", "/v1/uploads/3", body, **PUT, Content_Length=size)
     status, _, answer = client.answer()
     assert status == 201
-    assert UploadReply.model_validate_json(answer) == UploadReply(upload="u1", bytes=size, crc32=zlib.crc32(body))
+    assert UploadReply.model_validate_json(answer) == UploadReply(upload="u1", bytes=size, sum64=sum64(body))
     assert all(piece == 256 * 1024 for piece in running.app.pieces[:-1])
     client.request("POST", "/RPC2", STATUS)
     assert client.answer()[0] == 200

@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-import zlib
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +23,7 @@ from fedcore.worker.loop import Worker
 from fedcore.worker.options import Options
 from fedcore.worker.ready import ReadyFile
 from fedcore.worker.supervision import Supervision
+from support.checksum import sum64
 
 HERE = Path(__file__).parent
 
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         script.note("PUT", (self.path, self.headers["Fedcore-Base"], body))
         status, reply, headers = script.uploads.popleft() if script.uploads else (201, None, {})
         if reply is None:
-            reply = {"upload": f"u{len(script.calls)}", "bytes": len(body), "crc32": zlib.crc32(body)}
+            reply = {"upload": f"u{len(script.calls)}", "bytes": len(body), "sum64": sum64(body)}
         self.answer(status, json.dumps(reply).encode(), "application/json", headers=headers)
 
     def answer(self, status, body, kind, *, close=False, headers=()):

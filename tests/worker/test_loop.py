@@ -207,7 +207,7 @@ def test_a_busy_coordinator_is_tried_again_after_the_time_it_asks_for(server, st
 
 
 def test_an_upload_with_another_checksum_is_sent_again(server, start):
-    server.uploads.append((201, {"upload": "u", "bytes": 1, "crc32": 1}, {}))
+    server.uploads.append((201, {"upload": "u", "bytes": 1, "sum64": "1"}, {}))
     server.give(server.train(1))
     run = start(server.url)
     server.wait_for(lambda: server.of("fedcore.submit"))

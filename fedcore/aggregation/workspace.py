@@ -1,0 +1,51 @@
+"""What goes from round to round beside the model: the accumulators' memory, and threads to work side by side.
+
+Pages fresh from the system cost more than all the arithmetic on them, so an accumulator is made once. What may run at the same time is
+said here, in pure code; the threads are the caller's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fedcore.aggregation.sums import Limbs
+
+__all__ = ["RunAll", "Workspace", "in_turn"]
+
+RunAll: TypeAlias = "Callable[[Sequence[Callable[[], None]]], None]"
+"""Makes all the calls, in any order or at once; when all have ended, raises what one of them raised."""
+
+
+def in_turn(calls: Sequence[Callable[[], None]]) -> None:
+    """Make the calls one after the other: the `RunAll` without threads."""
+    for call in calls:
+        call()
+
+
+class Workspace:
+    """For one open round at a time.
+
+    Parameters
+    ----------
+    lanes : int
+        How many calls `run_all` may have at work at once. Each lane has 1.5 MB of scratch.
+    run_all : callable
+        See `RunAll`.
+    """
+
+    def __init__(self, lanes: int = 1, run_all: RunAll = in_turn) -> None:
+        self.lanes = lanes
+        self.run_all = run_all
+        self._limbs: list[Limbs] = []
+
+    def accumulators(self, shapes: Sequence[tuple[int, int]]) -> list[Limbs]:
+        """Return arrays of these shapes, with any content; those that were handed out before must no longer be used."""
+        if [limbs.shape for limbs in self._limbs] != list(shapes):
+            self._limbs = []  # before the new ones are made: never two accumulators at once
+            self._limbs = [np.empty(shape, np.int64) for shape in shapes]
+        return self._limbs
