@@ -98,5 +98,6 @@ class App(Protocol):
     def refused(self, reason: str) -> None:
         """Count a refusal.
 
-        One of unauthorized, certificate, too_large, no_length, gzip, bad_xml, unknown_method, stalled, incomplete, busy.
+        One of unauthorized, certificate (no TLS was agreed on), too_large, no_length, gzip, bad_xml, unknown_method, stalled, incomplete,
+        busy.
         """

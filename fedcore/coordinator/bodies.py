@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from fedcore.coordinator.limits import Pace
 
-__all__ = ["PIECE_BYTES", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file"]
+__all__ = ["PIECE_BYTES", "WOULD_BLOCK", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file", "wants_write"]
 
 PIECE_BYTES = 256 * 1024
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 _local = threading.local()
 
@@ -38,6 +39,29 @@ class Stalled(Exception):  # noqa: N818 - an outcome
 
 class SlowReader(Stalled):
     """The other side does not read what it asked for: it cannot be told either."""
+
+
+def wants_write(blocked: OSError, *, default: bool) -> bool:
+    """Whether to wait until a socket can be written: TLS says itself, and may have to write in order to read; for others ``default``."""
+    return isinstance(blocked, ssl.SSLWantWriteError) or (default and not isinstance(blocked, ssl.SSLWantReadError))
+
+
+class _Pulse:
+    """Calls back about once a second while bytes move.
+
+    Looked at once per piece and after each wait, not for each of the 16 records that a piece is over TLS.
+    """
+
+    def __init__(self, heard: Callable[[], object]) -> None:
+        self.started = self._last = time.monotonic()
+        self._heard = heard
+
+    def beat(self) -> float:
+        now = time.monotonic()
+        if now - self._last >= HEARD_SECONDS:
+            self._last = now
+            self._heard()
+        return now
 
 
 def receive_body(
@@ -71,7 +95,8 @@ def receive_body(
         The body did not come.
     """
     buffer = _buffer()
-    started = last_heard = time.monotonic()
+    pulse = _Pulse(heard)
+    started = pulse.started
     checksum, received = Sum64(), 0
     while received < length:
         piece = buffer[: min(PIECE_BYTES, length - received)]
@@ -82,20 +107,18 @@ def receive_body(
         while filled < len(piece):
             try:
                 count = sock.recv_into(piece[filled:])
-            except (BlockingIOError, ssl.SSLWantReadError):
-                _wait(sock, select.POLLIN, pace.deadline(started, received + filled))
+            except WOULD_BLOCK as blocked:
+                _wait(sock, blocked, pace.deadline(started, received + filled), write=False)
+                pulse.beat()
                 continue
             except OSError as error:
                 raise Incomplete(str(error)) from error
             if not count:
                 raise Incomplete(f"the body ended after {received + filled} of {length} bytes")
             filled += count
-            now = time.monotonic()
-            if now > pace.deadline(started, received + filled):
-                raise Stalled(f"{received + filled} of {length} bytes in {now - started:.1f} s")
-            if now - last_heard >= HEARD_SECONDS:
-                last_heard = now
-                heard()
+        now = pulse.beat()
+        if now > pace.deadline(started, received + filled):
+            raise Stalled(f"{received + filled} of {length} bytes in {now - started:.1f} s")
         checksum.update(piece)
         sink(piece)
         received += filled
@@ -113,27 +136,25 @@ def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: i
         The other side went away, or reads too slowly; the connection is of no further use.
     """
     buffer = _buffer()
-    started = last_heard = time.monotonic()
+    pulse = _Pulse(heard)
     moved = sent = 0
     pending = memoryview(head)
     while True:
         while pending:
             try:
                 count = sock.send(pending)
-            except (BlockingIOError, ssl.SSLWantWriteError):
+            except WOULD_BLOCK as blocked:
                 try:
-                    _wait(sock, select.POLLOUT, pace.deadline(started, moved))
+                    _wait(sock, blocked, pace.deadline(pulse.started, moved), write=True)
                 except Stalled as stalled:
                     raise SlowReader(str(stalled)) from None
+                pulse.beat()
                 continue
             except OSError as error:
                 raise Incomplete(str(error)) from error
             pending = pending[count:]
             moved += count
-            now = time.monotonic()
-            if now - last_heard >= HEARD_SECONDS:
-                last_heard = now
-                heard()
+        pulse.beat()
         if sent == length:
             return
         try:
@@ -154,9 +175,9 @@ def _buffer() -> memoryview:
     return buffer
 
 
-def _wait(sock: socket.socket, event: int, deadline: float) -> None:
+def _wait(sock: socket.socket, blocked: OSError, deadline: float, *, write: bool) -> None:
     poll = select.poll()
-    poll.register(sock, event)
+    poll.register(sock, select.POLLOUT if wants_write(blocked, default=write) else select.POLLIN)
     seconds = deadline - time.monotonic()
     if seconds <= 0 or not poll.poll(seconds * 1000):
         raise Stalled("nothing moved in time")

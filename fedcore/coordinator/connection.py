@@ -1,30 +1,38 @@
 """One client's socket, non-blocking, waited for through the loop's readiness callbacks.
 
 asyncio's streams would own the socket and copy every byte twice; here it stays a plain socket, which the loop can lend to a thread for a
-body and take back. A TLS socket behaves the same, apart from the names of its exceptions.
+body and take back. A TLS socket behaves the same, with these differences: either direction may have to wait for the other; a read may
+leave decrypted bytes inside, so one is always tried before waiting; and `ssl.SSLSocket.shutdown` would turn it into a plain socket under
+the thread that is using it, so the plain class's method is called instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from fedcore.coordinator.bodies import Incomplete, SlowReader, Stalled
+from fedcore.coordinator.bodies import WOULD_BLOCK, Incomplete, SlowReader, Stalled, wants_write
 from fedcore.coordinator.head import response_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from fedcore.coordinator.limits import Limits, Pace
 
-__all__ = ["CONTINUE", "Connection"]
+__all__ = ["CONTINUE", "Connection", "NotTls"]
 
 READ_BYTES = 64 * 1024
-WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+TLS_HANDSHAKE = b"\x16"
+"""First byte of every TLS connection; no HTTP request begins with it."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class NotTls(Exception):  # noqa: N818 - a state of the world
+    """The client has begun with something else; it can be answered in plain text."""
 
 
 class Connection:
@@ -44,11 +52,50 @@ class Connection:
         self.known = False
         self._loop = loop
         self._buffer = b""
+        self._ended = False
 
     @property
     def buffered(self) -> bool:
         """Whether bytes have come that nobody has asked for yet."""
         return bool(self._buffer)
+
+    async def secure(self, context: ssl.SSLContext, deadline: float) -> bool:
+        """Shake hands. Return False if the client goes away, or stays silent, before its first byte.
+
+        Until that byte has come nothing is set up: an idle stranger costs no more than without TLS.
+
+        Raises
+        ------
+        NotTls
+            The client does not speak TLS.
+        ssl.SSLError
+            It does, but the two do not agree.
+        Stalled, Incomplete
+            It stopped in the middle, or has gone.
+        """
+        try:
+            first = await self._read(functools.partial(self.sock.recv, 1, socket.MSG_PEEK), deadline)
+        except Stalled:
+            return False
+        if not first:
+            return False
+        if first != TLS_HANDSHAKE:
+            raise NotTls
+        try:
+            self.sock = sock = context.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+            while True:
+                try:
+                    sock.do_handshake()
+                except WOULD_BLOCK as blocked:
+                    await self._ready(deadline, write=wants_write(blocked, default=False))
+                else:
+                    return True
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise Incomplete(str(error)) from error
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            raise Incomplete(str(error)) from error
 
     async def read(self, most: int, deadline: float) -> bytes:
         """Return up to ``most`` bytes, at least one; nothing at the end of the stream.
@@ -60,11 +107,14 @@ class Connection:
         """
         if self._buffer:
             return self.take(most)
+        return await self._read(functools.partial(self.sock.recv, min(most, READ_BYTES)), deadline)
+
+    async def _read(self, receive: Callable[[], bytes], deadline: float) -> bytes:
         while True:
             try:
-                return self.sock.recv(min(most, READ_BYTES))
-            except WOULD_BLOCK:
-                await self._ready(deadline, write=False)
+                return receive()
+            except WOULD_BLOCK as blocked:
+                await self._ready(deadline, write=wants_write(blocked, default=False))
             except OSError:
                 return b""
 
@@ -90,9 +140,9 @@ class Connection:
         while pending:
             try:
                 count = self.sock.send(pending)
-            except WOULD_BLOCK:
+            except WOULD_BLOCK as blocked:
                 try:
-                    await self._ready(pace.deadline(started, len(data) - len(pending)), write=True)
+                    await self._ready(pace.deadline(started, len(data) - len(pending)), write=wants_write(blocked, default=True))
                 except Stalled as stalled:
                     raise SlowReader(str(stalled)) from None
             except OSError as error:
@@ -116,6 +166,9 @@ class Connection:
         def readable() -> None:
             try:
                 data = self.sock.recv(READ_BYTES)
+            except ssl.SSLWantWriteError:  # rare, and waiting for it here would spin: the next read sees to it
+                self._loop.remove_reader(self.sock)
+                return
             except WOULD_BLOCK:
                 return
             except OSError:
@@ -137,27 +190,39 @@ class Connection:
     async def linger(self, limits: Limits) -> None:
         """Throw away what the client still sends, within bounds: closing with unread bytes resets the connection and loses the answer."""
         deadline = self._loop.time() + limits.linger_seconds
+        self._end_stream()
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        self._buffer = b""
+        throw_away = functools.partial(socket.socket.recv, self.sock, READ_BYTES)  # over TLS too: nothing is worth decrypting
         thrown = 0
         with contextlib.suppress(Stalled):
             while thrown < limits.linger_bytes and self._loop.time() < deadline:
-                data = await self.read(READ_BYTES, deadline)
+                data = await self._read(throw_away, deadline)
                 if not data:
                     return
                 thrown += len(data)
 
     def abort(self) -> None:
         """End the stream in both directions, whoever is using it at the moment; closing is the task's own business."""
+        self._ended = True
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket."""
         if self.sock.fileno() >= 0:
             self._loop.remove_reader(self.sock)
             self._loop.remove_writer(self.sock)
+            self._end_stream()
             self.sock.close()
+
+    def _end_stream(self) -> None:
+        """Tell a TLS client that nothing more comes, if that can be said at once. Not after `abort`: a thread may still use the socket."""
+        if isinstance(self.sock, ssl.SSLSocket) and not self._ended:
+            self._ended = True
+            with contextlib.suppress(OSError, ValueError):
+                self.sock.unwrap()
 
     async def _ready(self, deadline: float, *, write: bool) -> None:
         """Wait until the socket can be read or written."""

@@ -13,12 +13,13 @@ import errno
 import logging
 import re
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fedcore.coordinator.app import App, BodyRefused, Refusal, Route, Routes, UploadSink, WeightsFile
 from fedcore.coordinator.bodies import Incomplete, SlowReader, Stalled
-from fedcore.coordinator.connection import Connection
+from fedcore.coordinator.connection import Connection, NotTls
 from fedcore.coordinator.head import HeadReader, HttpRefusal, json_refusal
 from fedcore.coordinator.limits import Limits, Pace
 from fedcore.coordinator.listening import ANY_IPV4, listen
@@ -55,11 +56,27 @@ class Server:
         What clients may cost.
     routes : mapping, optional
         Further paths for GET.
+    tls : ssl.SSLContext, optional
+        What to serve under; None for plain text.
+
+    Attributes
+    ----------
+    tls : ssl.SSLContext or None
+        Taken by each connection at its start, so that another certificate may be put here while the server runs.
     """
 
-    def __init__(self, host: str, port: int, app: App | None = None, limits: Limits | None = None, routes: Routes | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        app: App | None = None,
+        limits: Limits | None = None,
+        routes: Routes | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = host
         self.port = port
+        self.tls = tls
         self._app = app
         self._limits = limits or Limits()
         self._routes = dict(routes or {})
@@ -80,7 +97,8 @@ class Server:
         """Where clients on this machine find the server."""
         host = self.host or "127.0.0.1"
         host = {ANY_IPV4: "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -178,15 +196,34 @@ class Server:
         self._resume()
 
     async def _converse(self, connection: Connection) -> None:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._limits.head_seconds
         with contextlib.suppress(Stalled, Incomplete):
-            while not self._closing and await self._request(connection):
-                pass
+            if self.tls is not None and not await self._secured(connection, self.tls, deadline):
+                return
+            while not self._closing and await self._request(connection, deadline):
+                deadline = clock() + (self._limits.idle_seconds if connection.known else self._limits.head_seconds)
 
-    async def _request(self, connection: Connection) -> bool:
-        """Take one request. Return whether another may follow."""
+    async def _secured(self, connection: Connection, tls: ssl.SSLContext, deadline: float) -> bool:
+        """Shake hands; the connection stays one that may be dropped. Return whether requests may follow."""
+        try:
+            return await connection.secure(tls, deadline)
+        except NotTls:
+            refusal = HttpRefusal(400, "this port speaks TLS only, ask with https://", reason="certificate")
+            await self._refuse(connection, None, refusal)
+        except ssl.SSLError:
+            self._count("certificate")
+        except Stalled:
+            self._count("stalled")
+        except Incomplete:
+            self._count("incomplete")
+        return False
+
+    async def _request(self, connection: Connection, deadline: float) -> bool:
+        """Take one request, whose head begins by ``deadline``. Return whether another may follow."""
         head: Head | None = None
         try:
-            head = await self._head(connection)
+            head = await self._head(connection, deadline)
             if head is None:
                 return False
             self._busy.add(connection)
@@ -211,10 +248,9 @@ class Server:
             self._busy.discard(connection)
         return head.keep_alive
 
-    async def _head(self, connection: Connection) -> Head | None:
+    async def _head(self, connection: Connection, deadline: float) -> Head | None:
         """Wait for the next request. Return None when there is none: the client has gone, or has been silent for too long."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._limits.idle_seconds if connection.known else self._limits.head_seconds)
         self._rest(connection)
         reader: HeadReader | None = None
         try:

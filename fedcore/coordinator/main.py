@@ -23,6 +23,7 @@ from fedcore.coordinator.journal import Journal
 from fedcore.coordinator.resume import complete_the_log, lost_seconds
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool, SpoolFile, Upload
+from fedcore.coordinator.stamp import stamp
 from fedcore.coordinator.versions import Stored, Versions
 from fedcore.engine.checkpoint import Saved
 from fedcore.engine.engine import Engine
@@ -35,14 +36,15 @@ from fedcore.report.tables import moment
 
 if TYPE_CHECKING:
     from fedcore.coordinator.options import Options
+    from fedcore.coordinator.tls import Certificate
 
 __all__ = ["run"]
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_TERMINATED = 143
-_JOB_FILE_SECONDS = 1.0
-"""How often the job file is looked at: it arrives through a volume that changes within a second."""
+_LOOK_SECONDS = 1.0
+"""How often the job file and the certificate are looked at: they arrive through volumes that change within a second."""
 
 
 class _Refused(Exception):  # noqa: N818 - an answer to the user
@@ -57,6 +59,10 @@ def run(options: Options) -> int:
     """Coordinate one job until its end, and return the exit code."""
     _allow_descriptors()
     try:
+        certificate = _read_certificate(options)
+    except _Refused as error:
+        return _no_start(options, str(error))
+    try:
         options.run_dir.mkdir(parents=True, exist_ok=True)
         lock = lock_run_dir(options.run_dir)
     except RunDirectoryLocked as error:
@@ -64,7 +70,7 @@ def run(options: Options) -> int:
     except OSError as error:
         return _no_start(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
     try:
-        return asyncio.run(_Coordinator(options).run())
+        return asyncio.run(_Coordinator(options, certificate).run())
     except InvalidJob as error:
         return _no_start(options, "\n".join(str(problem) for problem in error.problems))
     except _Refused as error:
@@ -83,6 +89,17 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
+def _read_certificate(options: Options) -> Certificate | None:
+    if options.tls_cert is None or options.tls_key is None:
+        return None
+    from fedcore.coordinator.tls import BadCertificate, Certificate  # what it needs of `cryptography` takes a tenth of a second to import
+
+    try:
+        return Certificate(options.tls_cert, options.tls_key)
+    except BadCertificate as error:
+        raise _Refused(str(error)) from None
+
+
 def _no_start(options: Options, message: str, reason: str = "InvalidJob", exit_code: int = EXIT_USAGE) -> int:
     print(f"error: {message}", file=sys.stderr)
     if options.termination_file is not None:
@@ -94,9 +111,10 @@ def _no_start(options: Options, message: str, reason: str = "InvalidJob", exit_c
 class _Coordinator:
     """Puts the parts of one coordinator together."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, certificate: Certificate | None = None) -> None:
         self._options = options
-        self._seen = self._stamp()  # before the file is read: a change between the two is read twice, one after them is not missed
+        self._certificate = certificate
+        self._seen = stamp(options.job)
         self._input = self._read_input()
         self._token = self._read_token()
         self._service: Service | None = None
@@ -104,8 +122,6 @@ class _Coordinator:
 
     async def run(self) -> int:
         options = self._options
-        if options.tls_cert is not None:
-            raise _Refused("--tls-cert: this coordinator serves without TLS only; leave --tls-cert and --tls-key out")
         if is_finished(options.run_dir):
             raise _Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
         stopped = self._watch_signals()
@@ -128,7 +144,7 @@ class _Coordinator:
                 raise _Unwritable(f"{self._options.run_dir} cannot be written: {error}") from error
             service.start(resumed, initial)
             self._tell_supervisor(JobInput(self._input.job), self._input)
-            watcher = asyncio.create_task(self._watch_job_file())
+            watcher = asyncio.create_task(self._watch_files(server))
             beat = asyncio.create_task(self._tick())
             ends: set[asyncio.Future[Any]] = {service.done, stopped}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -225,7 +241,8 @@ class _Coordinator:
 
     async def _listen(self, service: Service) -> tuple[Server, Server]:
         options = self._options
-        server = Server(options.host, options.port, Control(service, self._token))
+        tls = None if self._certificate is None else self._certificate.context
+        server = Server(options.host, options.port, Control(service, self._token), tls=tls)
         routes = {"/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
         metrics = Server(options.host, options.metrics_port, routes=routes)
         for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):
@@ -239,36 +256,33 @@ class _Coordinator:
         return server, metrics
 
     def _announce(self, service: Service, resumed: Stored | None, server: Server, metrics: Server) -> None:
-        host = self._options.host
-        shown = "127.0.0.1" if host in {"0.0.0.0", ""} else host  # noqa: S104 - compared, not bound
-        service.journal.append(
-            "listening",
-            {
-                "url": f"http://{shown}:{server.port}",
-                "metrics": f"http://{shown}:{metrics.port}",
-                "version": resumed.version if resumed else None,
-            },
-        )
+        version = resumed.version if resumed else None
+        service.journal.append("listening", {"url": server.url, "metrics": metrics.url, "version": version})
 
     async def _tick(self) -> None:
         while True:
             self._ticked = time.monotonic()
             await asyncio.sleep(1.0)
 
-    async def _watch_job_file(self) -> None:
+    async def _watch_files(self, server: Server) -> None:
         while True:
-            await asyncio.sleep(_JOB_FILE_SECONDS)
-            stamp = self._stamp()
-            if stamp == self._seen:
-                continue
-            self._seen = stamp
-            try:
-                new = self._read_input()
-            except (InvalidJob, OSError, ValueError) as error:
-                log_event("job_file_ignored", error=str(error))
-                continue
-            before, self._input = self._input, new
-            self._tell_supervisor(before, new)
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._certificate is not None and self._certificate.renewed():
+                server.tls = self._certificate.context
+            self._look_at_job_file()
+
+    def _look_at_job_file(self) -> None:
+        now = stamp(self._options.job)
+        if now == self._seen:
+            return
+        self._seen = now
+        try:
+            new = self._read_input()
+        except (InvalidJob, OSError, ValueError) as error:
+            log_event("job_file_ignored", error=str(error))
+            return
+        before, self._input = self._input, new
+        self._tell_supervisor(before, new)
 
     def _tell_supervisor(self, before: JobInput, after: JobInput) -> None:
         assert self._service is not None
@@ -278,13 +292,6 @@ class _Coordinator:
 
     def _read_input(self) -> JobInput:
         return read_job_input(self._options.job)
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._options.job.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _watch_signals(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()

@@ -2,26 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import resource
-import select
 import socket
 import time
 import tracemalloc
 import xmlrpc.client
-from pathlib import Path
 
 import pytest
 
 from fedcore.coordinator.http import Limits, Pace, Refusal, Server
 from fedcore.wire.protocol import FaultCode, UploadReply
 from fedcore.wire.xmlrpc import RpcFault, encode_call, parse_response
+from support import http_app
 from support.checksum import sum64
+from support.tls import certificate_files
 
-_spec = importlib.util.spec_from_file_location("http_app", Path(__file__).with_name("http_app.py"))
-http_app = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(http_app)
 SESSION, TOKEN = http_app.SESSION, http_app.TOKEN
 
 AUTH = {"Authorization": f"Bearer {SESSION}"}
@@ -31,15 +27,20 @@ STATUS = encode_call("fedcore.status", [SESSION])
 POLL = encode_call("fedcore.next_task", [SESSION, 60.0])
 
 
-@pytest.fixture
-def serve():
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return certificate_files(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def serve(request, files):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     with contextlib.ExitStack() as stack:
 
         def start(**limits):
-            running = http_app.Running(Limits(**limits))
+            running = http_app.Running(Limits(**limits), files=files if request.param == "TLS" else None)
             stack.callback(running.close)
             return running
 
@@ -153,7 +154,7 @@ def test_expected_continue_is_given_only_to_what_is_welcome(running, client):
 
 
 def test_stock_client_with_introspection(running):
-    with xmlrpc.client.ServerProxy(running.url, use_builtin_types=True) as proxy:
+    with xmlrpc.client.ServerProxy(running.url, use_builtin_types=True, context=running.asking) as proxy:
         assert "fedcore.next_task" in proxy.system.listMethods()
         assert "work" in proxy.system.methodHelp("fedcore.next_task")
         assert proxy.system.methodSignature("fedcore.status") == [["struct", "string"]]
@@ -271,8 +272,8 @@ def test_anonymous_bytes_are_bounded_over_all(serve):
         for client in clients:
             client.request("POST", "/RPC2", Content_Length=len(body))
             client.send(body[:50_000])
-        running.until(lambda: len(select.select(clients, [], [], 0)[0]) == 3)  # which three is the scheduler's choice
-        for client in select.select(clients, [], [], 0)[0]:
+        running.until(lambda: sum(client.answered() for client in clients) == 3)  # which three is the scheduler's choice
+        for client in (client for client in clients if client.answered()):
             assert fault(client.answer()) == (503, FaultCode.BUSY)
         assert running.app.refusals == ["busy"] * 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -30,6 +29,7 @@ from fedcore.engine.reasons import EndReason, Phase
 from fedcore.report.lock import lock_run_dir
 from fedcore.report.rundir import EVENTS, read_events
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
+from support.tls import certificate_files
 
 JOB = """\
 apiVersion: fedcore.dev/v1alpha1
@@ -54,8 +54,8 @@ def start(tmp_path):
     """Start coordinators on one run directory, one after the other."""
     with contextlib.ExitStack() as stack:
 
-        def start(*args, **fields):
-            made = start_coordinator(tmp_path, job(**fields), *args)
+        def start(*args, files=None, **fields):
+            made = start_coordinator(tmp_path, job(**fields), *args, files=files)
             stack.callback(stop_coordinator, made)
             return made
 
@@ -174,8 +174,29 @@ def test_token_file_without_a_token_is_refused(refused, tmp_path, content, said)
     assert said in message
 
 
-def test_certificate_is_refused_rather_than_served_without(refused, tmp_path):
-    assert refused(tls_cert=tmp_path / "cert", tls_key=tmp_path / "key").startswith("--tls-cert: ")
+def test_certificate_that_cannot_be_used_is_refused_before_anything_is_made(refused, tmp_path):
+    files = certificate_files(tmp_path / "tls")
+    files.key.unlink()
+    assert refused(tls_cert=files.cert, tls_key=files.key) == f"--tls-key: {files.key}: No such file or directory"
+    assert not (tmp_path / "run").exists()
+
+
+def test_certificate_is_renewed_while_a_job_runs(start, tmp_path):
+    files = certificate_files(tmp_path / "tls")
+    coordinator = start(files=files)
+    worker = Worker(coordinator, 0).register()
+
+    def serial():
+        with coordinator.connect() as sock:
+            return sock.getpeercert()["serialNumber"]
+
+    first = serial()
+    files.key.write_text("half-written")
+    until(lambda: any("certificate_ignored" in line for line in coordinator.log))
+    assert serial() == first
+    files.issue()
+    until(lambda: serial() != first)
+    assert worker.task()["kind"] == "init"
 
 
 def test_refused_start_can_be_tried_again(refused, tmp_path, start):
@@ -371,23 +392,16 @@ def test_changes_of_the_job_file_take_effect_and_broken_ones_do_not(start, tmp_p
     assert coordinator.process.poll() is None
 
 
-def test_change_while_the_coordinator_starts_is_not_missed(tmp_path, monkeypatch):
+def test_change_while_the_coordinator_starts_is_not_missed(tmp_path):
     """The file is read first, and before it is watched a large model may be read, which takes seconds."""
     path = tmp_path / "job.yaml"
     path.write_text(job(rounds=2))
     coordinator = main._Coordinator(Options(job=path, run_dir=tmp_path / "run"))
     path.write_text(job(rounds=30))
-    handled = asyncio.Queue()
-    coordinator._service = SimpleNamespace(generation=0, handle=handled.put_nowait)
-    monkeypatch.setattr(main, "_JOB_FILE_SECONDS", 0.01)
-
-    async def watch():
-        watcher = asyncio.create_task(coordinator._watch_job_file())
-        event = await asyncio.wait_for(handled.get(), 10)
-        watcher.cancel()
-        return event
-
-    assert asyncio.run(watch()).spec.rounds == 30
+    handled = []
+    coordinator._service = SimpleNamespace(generation=0, handle=handled.append)
+    coordinator._look_at_job_file()
+    assert [event.spec.rounds for event in handled] == [30]
 
 
 # -- the termination file ---------------------------------------------------------------------------------------------------------------

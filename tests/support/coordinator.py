@@ -15,8 +15,12 @@ import threading
 import xmlrpc.client
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import ssl
 
 FEDCORE = str(Path(sys.executable).with_name("fedcore"))
 TOKEN = "a token for this test"
@@ -42,6 +46,12 @@ class Coordinator:
     proxies: list[xmlrpc.client.ServerProxy] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     """Lines of its stderr since it listens."""
+    asking: ssl.SSLContext | None = None
+    """What clients speak TLS with, if they do."""
+
+    @property
+    def url(self):
+        return f"http{'s' if self.asking else ''}://localhost:{self.port}"
 
     def peak_mb(self):
         """Highest resident memory of the process so far (VmHWM)."""
@@ -56,7 +66,13 @@ class Coordinator:
         return progress
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return sock if self.asking is None else self.asking.wrap_socket(sock, server_hostname="localhost")
+
+    def http(self, timeout):
+        if self.asking is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        return http.client.HTTPSConnection("localhost", self.port, timeout=timeout, context=self.asking)
 
     def raw(self, request: bytes, body: bytes = b"", *, half_close=False):
         """Send bytes as they are and return the status of what comes back, 0 for a closed connection."""
@@ -86,7 +102,7 @@ class Worker:
     session: str = ""
 
     def __post_init__(self):
-        self.rpc = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{self.coordinator.port}/RPC2")
+        self.rpc = xmlrpc.client.ServerProxy(f"{self.coordinator.url}/RPC2", context=self.coordinator.asking)
         self.coordinator.proxies.append(self.rpc)
 
     def register(self, **more):
@@ -102,7 +118,7 @@ class Worker:
 
     def put(self, round_number, base, body, *, length=None, headers=()):
         """Upload, and return the status and the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.coordinator.port, timeout=60)
+        connection = self.coordinator.http(60)
         connection.putrequest("PUT", f"/v1/uploads/{round_number}")
         connection.putheader("Authorization", f"Bearer {self.session}")
         connection.putheader("Fedcore-Base", base)
@@ -133,21 +149,22 @@ def model(value=0.0, values=500_000, **more):
     return {"weight": np.full((values,), value, np.float32), "bias": np.zeros((10,), np.float32), **more}
 
 
-def start_coordinator(tmp_path, job=JOB, *more):
-    """Start ``fedcore coordinator`` on free ports and wait until it listens."""
+def start_coordinator(tmp_path, job=JOB, *more, files=None):
+    """Start ``fedcore coordinator`` on free ports and wait until it listens; with ``files`` of certificates it speaks TLS."""
     (tmp_path / "job.yaml").write_text(job)
     (tmp_path / "token").write_text(TOKEN)
     run_dir = tmp_path / "run"
     command = [FEDCORE, "coordinator", "--job", tmp_path / "job.yaml", "--run-dir", run_dir, "--host", "127.0.0.1", "--port", "0"]
-    command += [*more, "--metrics-port", "0", "--token-file", tmp_path / "token"]
+    command += [*more, *(files.flags if files else ()), "--metrics-port", "0", "--token-file", tmp_path / "token"]
     process = subprocess.Popen(
         [str(part) for part in command], stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     listening = next(line for line in process.stderr if " listening " in line)
     log: list[str] = []
     threading.Thread(target=log.extend, args=[process.stderr], daemon=True).start()
-    port, metrics_port = (int(re.search(rf"{key}=http://127.0.0.1:(\d+)", listening)[1]) for key in ("url", "metrics"))
-    return Coordinator(process, run_dir, port, metrics_port, log=log)
+    schemes = {"url": "https" if files else "http", "metrics": "http"}
+    port, metrics_port = (int(re.search(rf" {key}={scheme}://127.0.0.1:(\d+)", listening)[1]) for key, scheme in schemes.items())
+    return Coordinator(process, run_dir, port, metrics_port, log=log, asking=files.asking() if files else None)
 
 
 def stop_coordinator(coordinator):

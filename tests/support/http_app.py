@@ -7,10 +7,12 @@ import contextlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 
 from fedcore.coordinator.http import BodyRefused, Refusal, Server, WeightsFile
+from fedcore.coordinator.tls import Certificate
 from fedcore.wire.protocol import FaultCode, UploadReply
 from fedcore.wire.xmlrpc import RpcFault
 
@@ -101,12 +103,14 @@ class App:
 
 
 class Running:
-    """A server in a thread, and the ways to speak to it."""
+    """A server in a thread, and the ways to speak to it. With ``files`` of certificates it speaks TLS."""
 
-    def __init__(self, limits, host="127.0.0.1"):
+    def __init__(self, limits, host="127.0.0.1", files=None):
         self.app = App()
+        self.asking = None if files is None else files.asking()
+        tls = None if files is None else Certificate(files.cert, files.key).context
         self.loop = asyncio.new_event_loop()
-        self.server = Server(host, 0, self.app, limits, routes={"/healthz": lambda: (200, "text/plain", b"ok\n")})
+        self.server = Server(host, 0, self.app, limits, routes={"/healthz": lambda: (200, "text/plain", b"ok\n")}, tls=tls)
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
         self.run(self.server.start())
@@ -125,8 +129,13 @@ class Running:
         self.thread.join()
         self.loop.close()
 
+    def reach(self):
+        """Connect, and no more."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
     def connect(self):
-        return Client(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+        sock = self.reach()
+        return Client(sock if self.asking is None else self.asking.wrap_socket(sock, server_hostname="localhost"))
 
     def until(self, condition):
         """Wait for something the server does in its own time."""
@@ -149,9 +158,6 @@ class Client:
     def __exit__(self, *_):
         self.file.close()
         self.sock.close()
-
-    def fileno(self):
-        return self.sock.fileno()
 
     def send(self, data):
         self.sock.sendall(data)
@@ -185,6 +191,16 @@ class Client:
     def reason(self):
         status, _, body = self.answer()
         return status, json.loads(body)["reason"].partition(":")[0]
+
+    def answered(self):
+        """Whether an answer has begun; over TLS that is more than that bytes have come."""
+        self.sock.setblocking(False)
+        try:
+            return bool(self.file.peek(1))
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self.sock.settimeout(20)
 
     def closed(self):
         return self.file.read(1) == b""
