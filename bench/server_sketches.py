@@ -131,7 +131,7 @@ class Pooled:
     def __init__(self, model: Path) -> None:
         self.model = model
 
-    async def rpc(self, method: str, params: list[Any], peer: str) -> Any:  # noqa: ARG002 - what the server hands over
+    async def rpc(self, method: str, params: list[Any], waiting: Any) -> Any:  # noqa: ARG002 - what the server hands over
         if method == "fedcore.next_task":
             await asyncio.Event().wait()
         return usage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -11,11 +12,13 @@ if TYPE_CHECKING:
 
     from fedcore.wire.protocol import UploadReply
 
-__all__ = ["App", "BodyRefused", "Refusal", "Route", "Routes", "UploadSink", "WeightsFile"]
+__all__ = ["App", "BodyRefused", "Refusal", "Route", "Routes", "UploadSink", "Waiting", "WeightsFile"]
 
 Route: TypeAlias = Callable[[], tuple[int, str, bytes]]
 """Answers a GET: status, content type, body. Runs in the loop's thread."""
 Routes: TypeAlias = Mapping[str, Route]
+Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Entered by the application while an answer is not there yet: cancels the call when its client goes away, as nobody will read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,10 @@ class UploadSink(Protocol):
 class App(Protocol):
     """The application. Coroutines and callbacks run in the loop's thread unless they say otherwise, and must not block it."""
 
-    async def rpc(self, method: str, params: list[Any], peer: str) -> Any:
+    async def rpc(self, method: str, params: list[Any], waiting: Waiting) -> Any:
         """Answer a call of one of the wire's methods; the first parameter is the session, wherever the client has put it.
 
-        The token of ``fedcore.register`` has been checked, sessions have not. Cancelled when the client goes away: nobody will read the
-        answer.
+        The token of ``fedcore.register`` has been checked, sessions have not.
 
         Raises
         ------

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from fedcore.coordinator.limits import Pace
 
-__all__ = ["PIECE_BYTES", "WOULD_BLOCK", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file", "wants_write"]
+__all__ = ["HEARD_SECONDS", "PIECE_BYTES", "WOULD_BLOCK", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file", "wants_write"]
 
 PIECE_BYTES = 256 * 1024
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
+"""How often a moving body counts as a sign of life."""
 _local = threading.local()
 
 

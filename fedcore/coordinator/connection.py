@@ -51,6 +51,7 @@ class Connection:
         self.peer = peer
         self.known = False
         self._loop = loop
+        self._fd = sock.fileno()  # for the loop: of a socket it makes a text at each registration, names of both ends included
         self._buffer = b""
         self._ended = False
 
@@ -167,25 +168,25 @@ class Connection:
             try:
                 data = self.sock.recv(READ_BYTES)
             except ssl.SSLWantWriteError:  # rare, and waiting for it here would spin: the next read sees to it
-                self._loop.remove_reader(self.sock)
+                self._loop.remove_reader(self._fd)
                 return
             except WOULD_BLOCK:
                 return
             except OSError:
                 data = b""
             if not data:
-                self._loop.remove_reader(self.sock)
+                self._loop.remove_reader(self._fd)
                 task.cancel("the client has gone")
                 return
             self._buffer += data
             if len(self._buffer) >= READ_BYTES:
-                self._loop.remove_reader(self.sock)
+                self._loop.remove_reader(self._fd)
 
-        self._loop.add_reader(self.sock, readable)
+        self._loop.add_reader(self._fd, readable)
         try:
             yield
         finally:
-            self._loop.remove_reader(self.sock)
+            self._loop.remove_reader(self._fd)
 
     async def linger(self, limits: Limits) -> None:
         """Throw away what the client still sends, within bounds: closing with unread bytes resets the connection and loses the answer."""
@@ -212,8 +213,8 @@ class Connection:
     def close(self) -> None:
         """Close the socket."""
         if self.sock.fileno() >= 0:
-            self._loop.remove_reader(self.sock)
-            self._loop.remove_writer(self.sock)
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
             self._end_stream()
             self.sock.close()
 
@@ -227,14 +228,14 @@ class Connection:
     async def _ready(self, deadline: float, *, write: bool) -> None:
         """Wait until the socket can be read or written."""
         future: asyncio.Future[bool] = self._loop.create_future()
-        (self._loop.add_writer if write else self._loop.add_reader)(self.sock, _settle, future, True)
+        (self._loop.add_writer if write else self._loop.add_reader)(self._fd, _settle, future, True)
         timer = self._loop.call_at(deadline, _settle, future, False)
         try:
             if not await future:
                 raise Stalled("nothing moved in time")
         finally:
             timer.cancel()
-            (self._loop.remove_writer if write else self._loop.remove_reader)(self.sock)
+            (self._loop.remove_writer if write else self._loop.remove_reader)(self._fd)
 
 
 def _settle(future: asyncio.Future[bool], value: bool) -> None:  # noqa: FBT001 - the loop hands arguments on by position

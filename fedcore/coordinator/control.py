@@ -28,7 +28,7 @@ from fedcore.wire.protocol import (
 from fedcore.wire.xmlrpc import RpcFault
 
 if TYPE_CHECKING:
-    from fedcore.coordinator.app import UploadSink
+    from fedcore.coordinator.app import UploadSink, Waiting
     from fedcore.coordinator.service import Service
 
 __all__ = ["Control"]
@@ -78,23 +78,22 @@ class Control:
         """Count a refusal."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
-    async def rpc(self, method: str, params: list[Any], peer: str) -> Any:
+    async def rpc(self, method: str, params: list[Any], waiting: Waiting) -> Any:
         """Answer a call."""
-        del peer
         match method, params:
             case "fedcore.register", [hello]:
                 parsed = _parse(Hello, hello)
-                return await self._ask(lambda ticket: ev.Registered(ticket, parsed, secrets.token_urlsafe(24)))
+                return await self._ask(lambda ticket: ev.Registered(ticket, parsed, secrets.token_urlsafe(24)), waiting)
             case "fedcore.next_task", [str(session), int() | float() as wait]:
-                return await self._ask(lambda ticket: ev.TaskAsked(session, ticket, float(wait)))
+                return await self._ask(lambda ticket: ev.TaskAsked(session, ticket, float(wait)), waiting)
             case "fedcore.heartbeat", [str(session), int(number), int() | float() as done, int() | float() as wait]:
-                return await self._ask(lambda ticket: ev.HeartbeatReceived(session, ticket, number, float(done), float(wait)))
+                return await self._ask(lambda ticket: ev.HeartbeatReceived(session, ticket, number, float(done), float(wait)), waiting)
             case "fedcore.submit", [str(session), int(number), dict(update)]:
-                return await self._submit(session, number, dict(update))
+                return await self._submit(session, number, dict(update), waiting)
             case "fedcore.weights", [str(session), int(version)]:
                 return self._inline_weights(session, version)
             case "fedcore.leave", [str(session), str(reason)]:
-                return await self._ask(lambda ticket: ev.Left(session, ticket, reason[:512]))
+                return await self._ask(lambda ticket: ev.Left(session, ticket, reason[:512]), waiting)
             case "fedcore.status", [str(session)]:
                 self._require(session)
                 return self._service.progress().model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -151,8 +150,8 @@ class Control:
         if reason == "refused" and receiving.rejected is not None:
             self._reject(session, round_number, receiving.rejected, receiving.received)
 
-    async def _ask(self, event: Any) -> dict[str, Any]:
-        reply = await self._service.call(event)
+    async def _ask(self, event: Any, waiting: Waiting) -> dict[str, Any]:
+        reply = await self._service.call(event, waiting)
         match reply:
             case ef.Fault(code, message):
                 raise RpcFault(code, message)
@@ -161,13 +160,14 @@ class Control:
             case _:
                 return {}
 
-    async def _submit(self, session: str, round_number: int, update: dict[str, Any]) -> dict[str, Any]:
+    async def _submit(self, session: str, round_number: int, update: dict[str, Any], waiting: Waiting) -> dict[str, Any]:
         weights = update.pop("weights", None)
         report = _parse(UpdateReport, update)
         if weights is not None:
             if not isinstance(weights, bytes):
                 raise RpcFault(FaultCode.BAD_REQUEST, "weights: base64 of a safetensors file is expected")
-            status, reply = await self._take_inline(session, round_number, report.base, weights)
+            with waiting():
+                status, reply = await self._take_inline(session, round_number, report.base, weights)
             if status != 201:
                 return SubmitReply(result=reply.result, reason=reply.reason).to_wire()
             report = report.model_copy(update={"upload": reply.upload})
@@ -175,7 +175,8 @@ class Control:
         rejection, detail = self._judge(report, upload, round_number)
         size = 0 if upload is None else upload.size_bytes
         received_at = None if upload is None else upload.received_at
-        return await self._ask(lambda ticket: ev.Submitted(session, ticket, round_number, report, size, rejection, detail, received_at))
+        arguments = (round_number, report, size, rejection, detail, received_at)
+        return await self._ask(lambda ticket: ev.Submitted(session, ticket, *arguments), waiting)
 
     def _judge(self, report: UpdateReport, upload: Upload | None, round_number: int) -> tuple[Rejection | None, str]:
         """Return what the checks that need both body and report say."""

@@ -80,8 +80,7 @@ class RpcEndpoint:
             raise RpcFault(FaultCode.BAD_REQUEST, problem)
         if call.method == WEIGHTS:
             await _take(self._answers, held)
-        with connection.watched():
-            value = await self._app.rpc(call.method, params, connection.peer)
+        value = await self._app.rpc(call.method, params, connection.watched)
         connection.known = True
         return value
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from fedcore.coordinator.collector import Collector, Written
@@ -21,6 +22,7 @@ from fedcore.wire.protocol import FaultCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fedcore.coordinator.app import Waiting
     from fedcore.coordinator.ending import Ending
     from fedcore.coordinator.journal import Journal
     from fedcore.coordinator.spool import Spool, Upload
@@ -224,8 +226,8 @@ class Service:
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
 
-    async def call(self, event: Callable[[int], ev.Event]) -> ef.Reply:
-        """Let the engine take an event that wants an answer, and wait for it; cancelled when the caller goes away."""
+    async def call(self, event: Callable[[int], ev.Event], waiting: Waiting = nullcontext) -> ef.Reply:
+        """Let the engine take an event that wants an answer, and wait for it."""
         self._tickets += 1
         ticket = self._tickets
         call: asyncio.Future[ef.Reply] = asyncio.get_running_loop().create_future()
@@ -233,8 +235,11 @@ class Service:
         self.handle(event(ticket))
         if self._broken and not call.done():
             return ef.Fault(FaultCode.FINISHED, str(EndReason.INTERNAL_ERROR))
+        if call.done():
+            return call.result()
         try:
-            return await call
+            with waiting():
+                return await call
         finally:
             self._calls.pop(ticket, None)
 

@@ -30,11 +30,14 @@ class Slots:
         HttpRefusal
             503: none became free in time.
         """
-        try:
-            async with asyncio.timeout(self._queue_seconds):
-                await self._semaphore.acquire()
-        except TimeoutError:
-            raise HttpRefusal(503, "all places are taken", reason="busy", headers={"Retry-After": "1"}) from None
+        if self._semaphore.locked():
+            try:
+                async with asyncio.timeout(self._queue_seconds):
+                    await self._semaphore.acquire()
+            except TimeoutError:
+                raise HttpRefusal(503, "all places are taken", reason="busy", headers={"Retry-After": "1"}) from None
+        else:
+            await self._semaphore.acquire()  # at once; a clock would cost more than the place
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """The data plane: ``PUT /v1/uploads/{round}`` and ``GET /v1/weights/{version}``.
 
-Everything is decided in the loop before a body moves; the body itself is moved by a thread that has the socket to itself meanwhile.
+Everything is decided in the loop before a body moves; the body itself is moved by a thread that has the socket to itself meanwhile. One
+that is a single piece is moved in the loop: handing it over and back would take longer.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from fedcore.coordinator.app import BodyRefused, Refusal
-from fedcore.coordinator.bodies import Incomplete, Stalled, receive_body, send_file
+from fedcore.coordinator.bodies import HEARD_SECONDS, PIECE_BYTES, Incomplete, Stalled, receive_body, send_file
 from fedcore.coordinator.connection import CONTINUE
 from fedcore.coordinator.head import HttpRefusal, response_head
 from fedcore.coordinator.slots import Slots
+from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -68,19 +70,12 @@ class TransferEndpoint:
             await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
 
     async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
-        loop = asyncio.get_running_loop()
         outcome = "failed"
         try:
-            checksum = await loop.run_in_executor(
-                self._pool,
-                receive_body,
-                connection.sock,
-                connection.take(length),
-                length,
-                sink.write,
-                lambda: loop.call_soon_threadsafe(self._app.heard, session),
-                self._limits.pace,
-            )
+            if length <= PIECE_BYTES:
+                checksum = await self._receive_here(connection, session, length, sink)
+            else:
+                checksum = await self._receive_in_thread(connection, session, length, sink)
             outcome = "complete"
         except Incomplete:
             outcome = "incomplete"
@@ -95,6 +90,37 @@ class TransferEndpoint:
             if outcome != "complete":
                 sink.discard(outcome)
         return checksum
+
+    async def _receive_in_thread(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._pool,
+            receive_body,
+            connection.sock,
+            connection.take(length),
+            length,
+            sink.write,
+            lambda: loop.call_soon_threadsafe(self._app.heard, session),
+            self._limits.pace,
+        )
+
+    async def _receive_here(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
+        clock = asyncio.get_running_loop().time
+        started = heard = clock()
+        body = bytearray()
+        while len(body) < length:
+            data = await connection.read(length - len(body), self._limits.pace.deadline(started, len(body)))
+            if not data:
+                raise Incomplete(f"the body ended after {len(body)} of {length} bytes")
+            body += data
+            if clock() - heard >= HEARD_SECONDS:
+                heard = clock()
+                self._app.heard(session)
+        piece = memoryview(body)
+        checksum = Sum64()
+        checksum.update(piece)
+        sink.write(piece)
+        return checksum.hexdigest()
 
     async def get(self, connection: Connection, head: Head, version: int) -> None:
         """Send a version, or a range of it. Raises as `put` does."""
@@ -124,20 +150,24 @@ class TransferEndpoint:
         if (start, stop) != (0, size):
             status = 206
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(
-            self._pool,
-            send_file,
-            connection.sock,
-            response_head(status, headers, keep_alive=head.keep_alive),
-            file,
-            start,
-            stop - start if head.method == "GET" else 0,
-            lambda: loop.call_soon_threadsafe(self._app.heard, session),
-            self._limits.pace,
-        )
-        if head.method == "GET":
-            self._app.sent(stop - start)
+        opening = response_head(status, headers, keep_alive=head.keep_alive)
+        length = stop - start if head.method == "GET" else 0
+        if length <= PIECE_BYTES:
+            await connection.send(opening + os.pread(file, length, start), self._limits.pace)
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(
+                self._pool,
+                send_file,
+                connection.sock,
+                opening,
+                file,
+                start,
+                length,
+                lambda: loop.call_soon_threadsafe(self._app.heard, session),
+                self._limits.pace,
+            )
+        self._app.sent(length)
 
     def _session(self, connection: Connection, head: Head) -> str:
         session = head.bearer

@@ -98,6 +98,14 @@ class Session:
         self._welcome: Welcome | None = None
         self._renewing = threading.Lock()
         self._heard_at = time.monotonic()
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(Transient),
+            wait=_wait_seconds,
+            stop=lambda _state: self._stopping.is_set() or self._silent_seconds() > self._options.unreachable_seconds,
+            sleep=sleep_using_event(self._stopping),
+            before_sleep=self._note,
+            reraise=True,
+        )
 
     @property
     def welcome(self) -> Welcome:
@@ -285,16 +293,8 @@ class Session:
             self._heard_at = time.monotonic()
             return answer
 
-        retrying = Retrying(
-            retry=retry_if_exception_type(Transient),
-            wait=_wait_seconds,
-            stop=lambda _state: self._stopping.is_set() or self._silent_seconds() > self._options.unreachable_seconds,
-            sleep=sleep_using_event(self._stopping),
-            before_sleep=self._note,
-            reraise=True,
-        )
         try:
-            return retrying(once)
+            return self._retrying(once)
         except Transient as error:
             if self._stopping.is_set():
                 raise Ended(Ending(0, EndWord.LEFT, "asked to stop")) from error

@@ -55,7 +55,7 @@ class App:
         self.weights_path = None
         self.release = asyncio.Event()
 
-    async def rpc(self, method, params, peer):
+    async def rpc(self, method, params, waiting):
         self.calls.append((method, params))
         match method:
             case "fedcore.register":
@@ -63,7 +63,8 @@ class App:
             case "fedcore.next_task":
                 self.parked += 1
                 try:
-                    await self.release.wait()
+                    with waiting():
+                        await self.release.wait()
                 except asyncio.CancelledError:
                     self.cancelled += 1
                     raise
