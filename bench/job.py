@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -58,28 +59,42 @@ class Coordinator:
     url: str = ""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    last_round: int = 0
+    _unread: list[bytes] = field(default_factory=list)
+    _torn: bytes = b""
     peak_rss_mb: float = 0.0
     """Highest resident memory of the process (VmHWM), read at each look at its events."""
 
     def wait_for(self, name: str, seconds: float, **values: Any) -> dict[str, Any]:
-        """Return the first event of this name, with these fields, that has not been waited for; all on the way are kept."""
-        deadline, waiting = time.monotonic() + seconds, b""
+        """Return the next event of this name with these fields; all are kept."""
+        deadline = time.monotonic() + seconds
         while True:
-            if not select.select([self.events_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise SystemExit(f"no {name} within {seconds:.0f} s; the log of the coordinator: {self.log()[-2000:]}")
-            self.look()
-            chunk = os.read(self.events_fd, 65536)
-            if not chunk:
-                raise SystemExit(f"the coordinator ended before {name}: {self.log()[-2000:]}")
-            *lines, waiting = (waiting + chunk).split(b"\n")
-            found = None
-            for line in lines:
-                event = json.loads(line)
+            while self._unread:
+                event = json.loads(self._unread.pop(0))
                 self.events.append(event)
                 if event["event"] == name and values.items() <= event.items():
-                    found = found or event
-            if found is not None and not waiting:
-                return found
+                    return event
+            self._read(name, deadline)
+
+    def drain(self, seconds: float) -> None:
+        """Forget what happens in the next seconds but the number of the last round: a long run's events are not kept."""
+        deadline = time.monotonic() + seconds
+        while select.select([self.events_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            self._read("the end of the measurement", deadline)
+            for line in self._unread:
+                if b'"event":"round_opened"' in line:
+                    self.last_round = json.loads(line)["round"]
+            self._unread.clear()
+
+    def _read(self, awaited: str, deadline: float) -> None:
+        if not select.select([self.events_fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise SystemExit(f"{awaited} did not come in time; the log of the coordinator: {self.log()[-2000:]}")
+        self.look()
+        chunk = os.read(self.events_fd, 2**20)
+        if not chunk:
+            raise SystemExit(f"the coordinator ended before {awaited}: {self.log()[-2000:]}")
+        *lines, self._torn = (self._torn + chunk).split(b"\n")
+        self._unread += lines
 
     def cpu_seconds(self) -> float:
         """Return the processor time that coordinator and workers have used."""
@@ -92,9 +107,23 @@ class Coordinator:
 
     def look(self) -> None:
         """Read the peak memory."""
+        self.peak_rss_mb = max(self.peak_rss_mb, self._status("VmHWM") * 1024 / 1e6)
+
+    def rss_mb(self) -> float:
+        """Return the resident memory now."""
+        return self._status("VmRSS") * 1024 / 1e6
+
+    def threads(self) -> int:
+        return self._status("Threads")
+
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def _status(self, name: str) -> int:
         with contextlib.suppress(OSError):
-            if found := re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text("ascii")):
-                self.peak_rss_mb = int(found[1]) * 1024 / 1e6
+            if found := re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text("ascii")):
+                return int(found[1])
+        return 0  # it has just ended
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the events of this name so far; of a finished run, all."""
@@ -118,6 +147,8 @@ def start_coordinator(job: str, certificate: Certificate | None = None, folder: 
         token = run_dir / "token"
         token.write_text(secrets.token_urlsafe(32), encoding="utf-8")
         reading, writing = os.pipe()
+        with contextlib.suppress(OSError):  # more than an unprivileged user may have: then it is read often enough
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 2**20)
         stack.callback(os.close, reading)
         options = ["--job", run_dir / "bench.yaml", "--run-dir", run_dir, "--host", "127.0.0.1", "--port", "0", "--metrics-port", "0"]
         options += ["--token-file", token]

@@ -35,7 +35,7 @@ def run_rounds(workers: int, megabytes: float, count: int, certificate: Certific
     """Run one job, and return seconds per round, of which in fsync, and the coordinator's peak memory."""
     job = echo_job(workers, megabytes, count + WARM_UP)
     with start_coordinator(job, certificate) as coordinator, start_workers(coordinator, workers):
-        coordinator.wait_for("round_opened", 300, round=WARM_UP + 1)
+        coordinator.wait_for("round_opened", 600, round=WARM_UP + 1)
         warm = coordinator.cpu_seconds()
         finished = coordinator.wait_for("run_finished", 900)
         cpu = coordinator.cpu_seconds() - warm
