@@ -1,4 +1,4 @@
-"""The set of benches that fits ten minutes: ``make bench``. Writes the table and the machine into docs/benchmarks.md, below what people wrote."""
+"""The set of benches that fits ten minutes: ``make bench``. Writes table and machine into docs/benchmarks.md, below what people wrote."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def render(results: dict[str, Any]) -> str:
     """Return the page's part for these results."""
     found = machine()
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    few = results["scale"]["control_workers"]
     small, scale, start = results["small"], results["scale"], results["start"]
     lines = [
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {found['machine']}, loopback; {versions}. Median (smallest to largest).",
@@ -74,7 +75,7 @@ def render(results: dict[str, Any]) -> str:
             f"| bytes on the wire{', TLS' if row['tls'] else ''}, times the parameters | up {row['up_ratio']}, down {row['down_ratio']} |"
         )
     lines += [
-        f"| {scale['workers']} workers, 0.1 MB: cost per worker, times that at {scale['control_workers']} | {_spread(scale, 'cost_ratio', 2)} |",
+        f"| {scale['workers']} workers, 0.1 MB: cost per worker, times that at {few} | {_spread(scale, 'cost_ratio', 2)} |",
         f"| the same: seconds a round; registration of all | {_spread(scale, 'round_s', 2)}; {_spread(scale, 'registration_s', 2)} |",
         f"| the same: threads, descriptors, MB | {scale['threads']}, {scale['descriptors']}, {scale['peak_rss_mb']:.0f} |",
         f"| launch to first round open, {start['workers']} workers without torch, s | {_spread(start, 'start_s', 2)} |",
