@@ -48,14 +48,21 @@ def wants_write(blocked: OSError, *, default: bool) -> bool:
 
 
 class _Pulse:
-    """Calls back about once a second while bytes move.
+    """Watches a body move: calls back about once a second, and says until when the next bytes have to come.
 
     Looked at once per piece and after each wait, not for each of the 16 records that a piece is over TLS.
     """
 
-    def __init__(self, heard: Callable[[], object]) -> None:
-        self.started = self._last = time.monotonic()
+    def __init__(self, heard: Callable[[], object], pace: Pace) -> None:
+        self._started = self._piece_started = self._last = time.monotonic()
+        self._pace = pace
+        self._moved = 0
         self._heard = heard
+
+    def deadline(self, filled: int) -> float:
+        """Return the monotonic second by which more than ``filled`` bytes of the piece under way have to have moved."""
+        of_all = self._pace.deadline(self._started, self._moved + filled)
+        return min(of_all, self._pace.deadline(self._piece_started, filled))
 
     def beat(self) -> float:
         now = time.monotonic()
@@ -63,6 +70,20 @@ class _Pulse:
             self._last = now
             self._heard()
         return now
+
+    def piece_done(self, size: int) -> None:
+        """Count a piece that has moved.
+
+        Raises
+        ------
+        Stalled
+            It took too long, if never so long that a wait ran out.
+        """
+        now = self.beat()
+        if now > self.deadline(size):
+            raise Stalled(f"the last {size} bytes took {now - self._piece_started:.1f} s")
+        self._moved += size
+        self._piece_started = now
 
 
 def receive_body(
@@ -96,8 +117,7 @@ def receive_body(
         The body did not come.
     """
     buffer = _buffer()
-    pulse = _Pulse(heard)
-    started = pulse.started
+    pulse = _Pulse(heard, pace)
     checksum, received = Sum64(), 0
     while received < length:
         piece = buffer[: min(PIECE_BYTES, length - received)]
@@ -109,7 +129,7 @@ def receive_body(
             try:
                 count = sock.recv_into(piece[filled:])
             except WOULD_BLOCK as blocked:
-                _wait(sock, blocked, pace.deadline(started, received + filled), write=False)
+                _wait(sock, blocked, pulse.deadline(filled), write=False)
                 pulse.beat()
                 continue
             except OSError as error:
@@ -117,9 +137,7 @@ def receive_body(
             if not count:
                 raise Incomplete(f"the body ended after {received + filled} of {length} bytes")
             filled += count
-        now = pulse.beat()
-        if now > pace.deadline(started, received + filled):
-            raise Stalled(f"{received + filled} of {length} bytes in {now - started:.1f} s")
+        pulse.piece_done(filled)
         checksum.update(piece)
         sink(piece)
         received += filled
@@ -137,16 +155,17 @@ def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: i
         The other side went away, or reads too slowly; the connection is of no further use.
     """
     buffer = _buffer()
-    pulse = _Pulse(heard)
-    moved = sent = 0
+    pulse = _Pulse(heard, pace)
+    sent = 0
     pending = memoryview(head)
     while True:
+        moved, size = 0, len(pending)
         while pending:
             try:
                 count = sock.send(pending)
             except WOULD_BLOCK as blocked:
                 try:
-                    _wait(sock, blocked, pace.deadline(pulse.started, moved), write=True)
+                    _wait(sock, blocked, pulse.deadline(moved), write=True)
                 except Stalled as stalled:
                     raise SlowReader(str(stalled)) from None
                 pulse.beat()
@@ -155,7 +174,10 @@ def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: i
                 raise Incomplete(str(error)) from error
             pending = pending[count:]
             moved += count
-        pulse.beat()
+        try:
+            pulse.piece_done(size)
+        except Stalled as stalled:
+            raise SlowReader(str(stalled)) from None
         if sent == length:
             return
         try:

@@ -15,7 +15,10 @@ RESERVED_DESCRIPTORS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The slowest a body may move, in either direction: an average, after a grace for the start."""
+    """The slowest a body may move, in either direction: an average, after a grace for the start.
+
+    It holds for the whole body and, where that is long, for each piece of it too: what has moved fast buys no time to stand still.
+    """
 
     bytes_per_second: float = 64 * 1024
     grace_seconds: float = 10.0
