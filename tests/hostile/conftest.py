@@ -6,11 +6,14 @@ import pytest
 from safetensors.numpy import save
 
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
+from support.tls import certificate_files
 
 
 @pytest.fixture
-def coordinator(tmp_path):
-    made = start_coordinator(tmp_path)
+def coordinator(request, tmp_path):
+    """Speaks TLS where a test's parameter says so."""
+    tls = getattr(request, "param", "plain") == "TLS"
+    made = start_coordinator(tmp_path, files=certificate_files(tmp_path / "tls") if tls else None)
     yield made
     stop_coordinator(made)
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from support.coordinator import TOKEN, Worker, model
 
 MEMORY_MB = 64
+plain_and_tls = pytest.mark.parametrize("coordinator", ["plain", "TLS"], indirect=True)
 BOMB = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><methodCall><methodName>fedcore.status</methodName><params><param><value>
 <string>&c;</string></value></param></params></methodCall>"""
@@ -90,12 +91,14 @@ def test_garbage_and_endless_header_are_refused(coordinator, unharmed):
     assert worker.put(1, unharmed, (2**40).to_bytes(8, "little") + b" " * 4096)[0] == 422
 
 
+@plain_and_tls
 def test_oversized_body_is_refused_before_it_is_read(coordinator, unharmed):
     worker = coordinator.workers[0]
     status, answer = worker.put(1, unharmed, b"x" * 100_000, length=50 * 2**30)
     assert (status, answer["result"]) == (413, "rejected")
 
 
+@plain_and_tls
 def test_truncated_body_counts_for_nothing(coordinator, unharmed):
     worker = coordinator.workers[0]
     body = save(model(0.5))
@@ -137,6 +140,7 @@ def test_entity_bomb_is_a_fault(coordinator, unharmed):
     assert coordinator.progress()["accepted"] == 0
 
 
+@plain_and_tls
 def test_strangers_get_nothing(coordinator, unharmed):
     stranger = Worker(coordinator, 0)
     with pytest.raises(xmlrpc.client.Fault, match="unauthorized"):
@@ -153,6 +157,7 @@ def test_strangers_get_nothing(coordinator, unharmed):
     }
 
 
+@plain_and_tls
 def test_five_hundred_idle_connections_and_a_slow_sender_starve_nobody(coordinator, unharmed):
     idle = []
     try:

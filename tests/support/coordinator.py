@@ -81,7 +81,7 @@ class Coordinator:
                 sock.sendall(request)
                 sock.sendall(body)
                 if half_close:
-                    sock.shutdown(socket.SHUT_WR)
+                    socket.socket.shutdown(sock, socket.SHUT_WR)  # `ssl.SSLSocket.shutdown` would read ciphertext from then on
             except OSError:
                 pass  # refused half-way: the answer lies in the receive buffer
             try:
