@@ -1,15 +1,11 @@
 """The wire as a worker sees it: XML-RPC calls, the model's octet stream, uploads. One attempt each; who calls decides on retries.
 
-Each thread has one kept-alive connection. Bodies go in pieces of 256 KiB: the kernel, TLS and checksums work on what is still in the
-processor's cache. `http.client` sets ``TCP_NODELAY`` itself and never asks for compression.
+Each thread has one kept-alive connection. `http.client` sets ``TCP_NODELAY`` itself and never asks for compression.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import select
-import socket
 import ssl
 import threading
 from dataclasses import dataclass
@@ -19,9 +15,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from fedcore.wire.checksum import Sum64
 from fedcore.wire.protocol import RPC_PATH, Base, UploadReply, uploads_path
 from fedcore.wire.xmlrpc import BadXml, encode_call, parse_response
+from fedcore.worker.connections import GONE, PIECE_BYTES, connect_to, send_pieces, shut
+from fedcore.worker.trust import BadCaFile, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Download", "HttpRefused", "Transient", "Uploaded"]
 
-PIECE_BYTES = 256 * 1024
-_CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
 """How long an answer may take beyond the time a call asked to be parked for."""
 _TRANSFER_SECONDS = 60.0
 """Longest silence within a transfer."""
+_NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+"""What older and newer OpenSSL say of an answer in plain text."""
 _HEALS = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_EARLY,
@@ -93,13 +90,24 @@ class Client:
 
     def __init__(self, url: str, ca_file: Path | None = None) -> None:
         self._url = urlsplit(url)
-        self._tls = ssl.create_default_context(cafile=ca_file) if self._url.scheme == "https" else None
+        self._trust = Trust(ca_file) if self._url.scheme == "https" else None
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
         self._closed = False
         self._parked: http.client.HTTPConnection | None = None
         self._interrupted = False
+
+    def prepare(self) -> None:
+        """Read what is to be trusted.
+
+        Raises
+        ------
+        BadCaFile
+            It cannot be read.
+        """
+        if self._trust is not None:
+            self._trust.context()
 
     def call(
         self,
@@ -181,7 +189,7 @@ class Client:
             connection.putheader("Content-Type", "application/octet-stream")
             connection.putheader("Content-Length", str(body.nbytes))
             connection.endheaders()
-            sent[0] = _send_pieces(connection, body)
+            sent[0] = send_pieces(connection, body)
 
         response = self._exchange(send, _TRANSFER_SECONDS)
         answer = self._rest(response)
@@ -200,7 +208,7 @@ class Client:
         with self._lock:
             self._interrupted = True
             if self._parked is not None and self._parked.sock is not None:
-                _shut(self._parked)
+                shut(self._parked)
 
     def disconnect(self) -> None:
         """Close this thread's connection."""
@@ -213,7 +221,7 @@ class Client:
             self._closed = True
             for connection in self._connections:
                 if connection.sock is not None:
-                    _shut(connection)
+                    shut(connection)
 
     def _park(self, connection: http.client.HTTPConnection) -> None:
         if connection.sock is None:
@@ -229,23 +237,31 @@ class Client:
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            host = self._url.hostname or ""
-            if self._tls is None:
-                connection = http.client.HTTPConnection(host, self._url.port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES)
-            else:
-                connection = http.client.HTTPSConnection(
-                    host, self._url.port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES, context=self._tls
-                )
-            self._local.connection = connection
+            context = None if self._trust is None else self._trust.context()
+            connection = self._local.connection = connect_to(self._url.hostname or "", self._url.port, context)
             with self._lock:
                 self._connections.append(connection)
         return connection
 
     def _close(self) -> None:
-        self._connection().close()
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    def _distrust(self) -> None:
+        """Let this thread's next connection read anew what is to be trusted."""
+        connection, self._local.connection = self._local.connection, None
+        connection.close()
+        with self._lock:
+            self._connections.remove(connection)
+        assert self._trust is not None
+        self._trust.forget()
 
     def _exchange(self, send: Callable[[http.client.HTTPConnection], None], timeout: float) -> http.client.HTTPResponse:
-        connection = self._connection()
+        try:
+            connection = self._connection()
+        except BadCaFile as error:  # it could be read at the start: it is being replaced
+            raise Transient(str(error)) from error
         while True:
             if self._closed:
                 raise Transient("closed")
@@ -256,10 +272,14 @@ class Client:
                 connection.sock.settimeout(timeout)
                 send(connection)
                 return connection.getresponse()
+            except ssl.SSLCertVerificationError as error:
+                self._distrust()
+                assert self._trust is not None
+                raise Transient(self._trust.explain(error)) from error
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 # A kept-alive connection may have been closed from the other side meanwhile: that says nothing of the coordinator.
-                if reused and isinstance(error, ConnectionError) and not self._interrupted:
+                if reused and isinstance(error, GONE) and not self._interrupted:
                     continue
                 raise Transient(_describe(error)) from error
             except Transient:
@@ -274,33 +294,9 @@ class Client:
             raise Transient(_describe(error), heard=True) from error
 
 
-def _send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> str | None:
-    """Send the body, and return its checksum; None if an answer came before its end, which is then not sent."""
-    watch = None
-    if not isinstance(connection.sock, ssl.SSLSocket):  # there, readable may mean a session ticket
-        watch = select.poll()
-        watch.register(connection.sock, select.POLLIN)
-    checksum = Sum64()
-    for start in range(0, body.nbytes, PIECE_BYTES):
-        if watch is not None and watch.poll(0):
-            return None
-        piece = body[start : start + PIECE_BYTES]
-        try:
-            connection.send(piece)
-        except ConnectionError:
-            if start == 0:
-                raise
-            return None  # refused half-way: the answer may lie in the receive buffer
-        checksum.update(piece)
-    return checksum.hexdigest()
-
-
-def _shut(connection: http.client.HTTPConnection) -> None:
-    with contextlib.suppress(OSError):  # already broken
-        connection.sock.shutdown(socket.SHUT_RDWR)
-
-
 def _describe(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return f"no TLS is spoken there, is the address http://? ({error.reason})"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

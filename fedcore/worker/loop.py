@@ -19,6 +19,7 @@ from fedcore.worker.ending import Ended, Ending, EndWord, after_stop
 from fedcore.worker.orders import Finished, Orders, import_entrypoint
 from fedcore.worker.pulse import Busy, Pulse
 from fedcore.worker.session import Abilities, Session, SessionLost, WeightsGone
+from fedcore.worker.trust import BadCaFile
 from fedcore.worker.weights import UnreadableWeights, WeightsFile
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Worker:
         self._session.leave("drain overdue")
 
     def _work(self) -> None:
+        try:
+            self._client.prepare()
+        except BadCaFile as error:
+            raise Ended(Ending(2, EndWord.INVALID, str(error))) from error
         factory = import_entrypoint(self._options)
         # The job's parameters come with the welcome, and the task needs them before its samples can be counted: hence two registrations.
         welcome = self._session.register(Abilities())

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from fedcore.worker.options import Options
 from fedcore.worker.ready import ReadyFile
 from fedcore.worker.supervision import Supervision
 from support.checksum import sum64
+from support.tls import certificate_files
 
 HERE = Path(__file__).parent
 
@@ -100,22 +102,31 @@ class Listener(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = script
         self.connections = []
+        self.handshakes = 0
+
+    def get_request(self):
+        sock, address = super().get_request()
+        if self.script.files is None:
+            return sock, address
+        self.handshakes += 1
+        return self.script.files.serving.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
     def server_close(self):
         super().server_close()
         for connection in self.connections:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class Script:
     """What the stand-in answers, and what it was asked."""
 
-    def __init__(self):
+    def __init__(self, files=None):
+        self.files = files
         self.changed = threading.Condition()
         self.calls = []
         self.tasks = deque()
@@ -137,7 +148,7 @@ class Script:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        return f"http{'s' if self.files else ''}://127.0.0.1:{self.server.server_address[1]}"
 
     def start(self, port=0):
         self.server = Listener(port, self)
@@ -243,6 +254,20 @@ class Script:
 @pytest.fixture
 def server():
     script = Script()
+    script.start()
+    yield script
+    script.stop()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return certificate_files(tmp_path / "tls")
+
+
+@pytest.fixture
+def tls_server(files):
+    """The same over TLS."""
+    script = Script(files)
     script.start()
     yield script
     script.stop()
