@@ -201,8 +201,11 @@ def coordinator(
     token_file: Annotated[
         Path | None, typer.Option(envvar="FEDCORE_TOKEN_FILE", help="File with the token that workers must show.")
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(envvar="FEDCORE_TLS_CERT_FILE", help="Certificate chain.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(envvar="FEDCORE_TLS_KEY_FILE", help="Its key.")] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(envvar="FEDCORE_TLS_CERT_FILE", help="Certificate, PEM, with those between it and the authority: serve over TLS."),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="FEDCORE_TLS_KEY_FILE", help="Its key, PEM, without a passphrase.")] = None,
 ) -> None:
     """Coordinate one job: what the coordinator's image runs."""
     from fedcore.coordinator.options import InvalidOptions, Options
@@ -243,7 +246,9 @@ def worker(
     ] = None,
     name: Annotated[str | None, typer.Option(envvar="FEDCORE_NAME", help="Name in reports. Default: worker-INDEX.")] = None,
     token_file: Annotated[Path | None, typer.Option(envvar="FEDCORE_TOKEN_FILE", help="File with the token to show.")] = None,
-    ca_file: Annotated[Path | None, typer.Option(envvar="FEDCORE_CA_FILE", help="Certificates to trust for https.")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(envvar="FEDCORE_CA_FILE", help="Certificates to trust for https. Default: the system's.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option("--data", envvar="FEDCORE_DATA", help="Folder with the data set.")] = None,
     job_dir: Annotated[Path | None, typer.Option(envvar="FEDCORE_JOB_DIR", help="Folder put first on the import path.")] = None,
 ) -> None:

@@ -17,7 +17,7 @@ from fedcore.cli.closing import closing
 from fedcore.cli.plain import PlainView, SilentView
 from fedcore.cli.validate import check_draft_and_entrypoint, count_problems
 from fedcore.engine.quorum import required
-from fedcore.jobfile import InvalidJob, locate, read_job
+from fedcore.jobfile import InvalidJob, read_job
 from fedcore.local.directory import RunDirectoryError, open_run_directory
 from fedcore.local.faults import problems, worker_name
 from fedcore.local.plan import Plan
@@ -116,9 +116,6 @@ def _load(path: Path, job_dir: Path | None, options: RunOptions) -> FederatedJob
     except InvalidJob as error:
         problems_of_job = [str(problem) for problem in error.problems]
         raise _Refused("\n".join([*problems_of_job, f"error: {count_problems(error, path)}; nothing was started"])) from None
-    if "tls" in job.spec.security.model_fields_set and job.spec.security.tls:
-        place = locate(path, "spec.security.tls", options.overrides)
-        raise _Refused(f"{place}: spec.security.tls: processes of one computer speak over loopback, without TLS; leave it out or say false")
     return job
 
 

@@ -35,8 +35,9 @@ class Options(ProcessOptions):
     token_file: Path | None = None
     """File with the token that workers must show; without it any caller may join."""
     tls_cert: Path | None = None
-    """Certificate chain; with ``tls_key`` workers are served over TLS."""
+    """Certificate, PEM, then those between it and the authority; with ``tls_key`` workers are served over TLS. Read again on a change."""
     tls_key: Path | None = None
+    """Its key, PEM, without a passphrase."""
     attempt: int = Field(1, ge=1)
     """Which start of this job's coordinator this is, as its supervisor counts."""
     termination_file: Path | None = None

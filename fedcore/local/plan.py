@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedcore.local.credentials import Credentials
 from fedcore.local.ports import LOOPBACK
 from fedcore.report.rundir import JOB_INPUT
+from fedcore.spec import local_tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +52,12 @@ class Plan:
     @property
     def url(self) -> str:
         """Where workers find the coordinator."""
-        return f"http://{LOOPBACK}:{self.port}"
+        return f"http{'s' if self.tls else ''}://{LOOPBACK}:{self.port}"
+
+    @property
+    def tls(self) -> bool:
+        """Whether the job asks for TLS."""
+        return local_tls(self.job)
 
     @property
     def progress_url(self) -> str:
@@ -62,9 +69,17 @@ class Plan:
         """Command line of the coordinator, without its token."""
         path = self.directory.path
         places = ["--job", str(path / JOB_INPUT), "--run-dir", str(path), "--host", LOOPBACK]
-        return ["coordinator", *places, "--port", str(self.port), "--metrics-port", str(self.metrics_port)]
+        ports = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
+        shown = ["--tls-cert", str(self.credentials.certificate), "--tls-key", str(self.credentials.key)] if self.tls else []
+        return ["coordinator", *places, *ports, *shown]
 
     def worker_arguments(self, name: str, attempt: int) -> list[str]:
         """Command line of a worker, without its token."""
         who = ["--coordinator", self.url, "--index", name.removeprefix("worker-"), "--attempt", str(attempt)]
-        return ["worker", *who, "--entrypoint", self.job.spec.task.entrypoint]
+        trusted = ["--ca-file", str(self.credentials.authority)] if self.tls else []
+        return ["worker", *who, "--entrypoint", self.job.spec.task.entrypoint, *trusted]
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the processes of this run show each other."""
+        return Credentials(self.directory.private)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import selectors
 import signal
 import time
@@ -34,7 +33,6 @@ from fedcore.report.rundir import (
     publish_newest_version,
     read_events,
     rebuild_tables,
-    write_atomically,
     write_json,
 )
 from fedcore.report.summary import summarise
@@ -86,8 +84,9 @@ class _Runner:
         self._lifeline, self._lifeline_writing = os.pipe()
         self._events: int | None = None
         self._generation = 0
-        self._token = plan.directory.private / "token"
-        write_atomically(self._token, secrets.token_urlsafe(32), mode=0o600)
+        plan.credentials.make_token()
+        if plan.tls:
+            plan.credentials.make_certificate(plan.job.metadata.name, datetime.now(UTC))
         self._tell((), None)
 
     def signals(self) -> Interrupts:
@@ -183,7 +182,7 @@ class _Runner:
                 own["FEDCORE_SLOW"] = str(self._slow[start.name])
         process = start_process(
             start.name,
-            [*arguments, "--token-file", str(self._token)],
+            [*arguments, "--token-file", str(self._plan.credentials.token)],
             child_environment(os.environ, own),
             log=directory.logs / f"{start.name}.log",
             termination=termination,

@@ -16,7 +16,7 @@ __all__ = ["InvalidOptions", "Options"]
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f'"{url}" is no address of a coordinator; it looks like http://host:8470')
+        raise ValueError(f'"{url}" is no address of a coordinator; it looks like http://host:8470 or https://host:8470')
     return url.rstrip("/")
 
 
@@ -38,7 +38,7 @@ class Options(ProcessOptions):
     token_file: Path | None = None
     """File with the join token; read at each registration, so that it may be renewed."""
     ca_file: Path | None = None
-    """Certificates to trust for https, instead of the system's."""
+    """Certificates to trust for https, instead of the system's; read again after a coordinator's was not trusted."""
     data_dir: Path | None = None
     """Folder with the data set, handed to the task."""
     job_dir: Path | None = None

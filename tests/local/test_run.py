@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -82,6 +84,28 @@ def test_a_slow_worker_is_the_slowest_of_every_round(runs):
     assert done.exit_code == 0, done.stderr
     assert [row["slowest_worker"] for row in done.rounds] == ["worker-0"] * 3
     assert all(float(row["round_trip_max_s"]) > 0.8 for row in done.rounds)
+
+
+def test_over_tls_a_run_ends_with_the_same_model(runs):
+    """A worker and the coordinator die on the way: both come back to the same certificate."""
+    plain = runs.run("--json")
+    model = (plain.run_dir / "model.safetensors").read_bytes()
+    assert [event["url"].partition(":")[0] for event in plain.events if event["event"] == "listening"] == ["http"]
+    runs.run_dir.rename(runs.folder / "plain")
+    process = runs.start("--json", "-v", "--set", "spec.security.tls=true", "--kill", "worker-1@2", "--kill", "coordinator@3")
+    runs.wait_for(process, "worker_registered")
+    private = runs.run_dir / ".local"
+    assert {path.name for path in private.iterdir()} >= {"ca.crt", "tls.crt", "tls.key"}
+    authority = (private / "ca.crt").read_text()
+    port = urlsplit(next(line for line in (runs.run_dir / "events.jsonl").read_text().split('"') if line.startswith("https://"))).port
+    assert "-----BEGIN" in ssl.get_server_certificate(("127.0.0.1", port), ca_certs=private / "ca.crt")
+    secured = runs.finish(process)
+    assert secured.exit_code == 0, secured.stderr
+    assert [event["url"].partition(":")[0] for event in secured.events if event["event"] == "listening"] == ["https", "https"]
+    assert (secured.summary["worker_restarts"], secured.summary["coordinator_restarts"]) == (1, 1)
+    assert (secured.run_dir / "model.safetensors").read_bytes() == model
+    assert not private.exists()
+    assert authority not in "".join(path.read_text() for path in (secured.run_dir / "logs").iterdir())
 
 
 def test_an_interrupted_run_is_resumed_and_a_finished_one_refused(runs):
