@@ -11,18 +11,18 @@ import secrets
 import signal
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fedcore.aggregation import Rejected, check_file
 from fedcore.coordinator.control import Control
 from fedcore.coordinator.ending import Ending
 from fedcore.coordinator.http import Server
+from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
 from fedcore.coordinator.resume import complete_the_log, lost_seconds
 from fedcore.coordinator.service import Service
-from fedcore.coordinator.spool import Spool, SpoolFile, Upload
+from fedcore.coordinator.spool import Spool
 from fedcore.coordinator.stamp import stamp
 from fedcore.coordinator.versions import Stored, Versions
 from fedcore.engine.checkpoint import Saved
@@ -36,6 +36,7 @@ from fedcore.report.tables import moment
 
 if TYPE_CHECKING:
     from fedcore.coordinator.options import Options
+    from fedcore.coordinator.spool import Upload
     from fedcore.coordinator.tls import Certificate
 
 __all__ = ["run"]
@@ -47,10 +48,6 @@ _LOOK_SECONDS = 1.0
 """How often the job file and the certificate are looked at: they arrive through volumes that change within a second."""
 
 
-class _Refused(Exception):  # noqa: N818 - an answer to the user
-    """The coordinator cannot start; the message says why and what to do."""
-
-
 class _Unwritable(Exception):  # noqa: N818 - a state of the world
     """The run directory takes nothing. Room may be made: unlike a refusal, worth another start."""
 
@@ -59,8 +56,8 @@ def run(options: Options) -> int:
     """Coordinate one job until its end, and return the exit code."""
     _allow_descriptors()
     try:
-        certificate = _read_certificate(options)
-    except _Refused as error:
+        certificate = read_certificate(options.tls_cert, options.tls_key)
+    except Refused as error:
         return _no_start(options, str(error))
     try:
         options.run_dir.mkdir(parents=True, exist_ok=True)
@@ -73,7 +70,7 @@ def run(options: Options) -> int:
         return asyncio.run(_Coordinator(options, certificate).run())
     except InvalidJob as error:
         return _no_start(options, "\n".join(str(problem) for problem in error.problems))
-    except _Refused as error:
+    except Refused as error:
         return _no_start(options, str(error))
     except _Unwritable as error:
         return _no_start(options, str(error), str(EndReason.CHECKPOINT_FAILED), EXIT_FAILED)
@@ -87,17 +84,6 @@ def _allow_descriptors() -> None:
     if hard == resource.RLIM_INFINITY or soft < hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
-
-
-def _read_certificate(options: Options) -> Certificate | None:
-    if options.tls_cert is None or options.tls_key is None:
-        return None
-    from fedcore.coordinator.tls import BadCertificate, Certificate  # what it needs of `cryptography` takes a tenth of a second to import
-
-    try:
-        return Certificate(options.tls_cert, options.tls_key)
-    except BadCertificate as error:
-        raise _Refused(str(error)) from None
 
 
 def _no_start(options: Options, message: str, reason: str = "InvalidJob", exit_code: int = EXIT_USAGE) -> int:
@@ -116,14 +102,14 @@ class _Coordinator:
         self._certificate = certificate
         self._seen = stamp(options.job)
         self._input = self._read_input()
-        self._token = self._read_token()
+        self._token = read_token(options.token_file)
         self._service: Service | None = None
         self._ticked = time.monotonic()
 
     async def run(self) -> int:
         options = self._options
         if is_finished(options.run_dir):
-            raise _Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
+            raise Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
         stopped = self._watch_signals()
         try:
             service, resumed, initial = self._build()
@@ -162,7 +148,7 @@ class _Coordinator:
         options, job = self._options, self._input.job
         versions = Versions(options.run_dir / VERSIONS, job.spec.coordinator.checkpoint.keep)
         resumed = versions.newest()
-        initial = self._initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
+        initial = open_initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
         journal = Journal(options.run_dir, options.events_fd)
         write_atomically(options.run_dir / JOB, dump_job(job))
         started = next((event for event in journal.past if event["event"] == "run_started"), None)
@@ -206,39 +192,6 @@ class _Coordinator:
         service.generation = self._input.generation
         return service, resumed, initial
 
-    def _initial(self, path: str) -> Upload:
-        """Open and check the job's own first weights."""
-        place = "spec.task.initialWeights"
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _Refused(f"{place}: {path}: {error.strerror}") from None
-        with ExitStack() as refused:
-            refused.callback(os.close, descriptor)
-            try:
-                size = os.fstat(descriptor).st_size
-                checked = check_file(lambda offset, buffer: os.preadv(descriptor, [buffer], offset), size)
-            except OSError as error:
-                raise _Refused(f"{place}: {path}: {error.strerror}") from None
-            if isinstance(checked, Rejected):
-                raise _Refused(f"{place}: {path} cannot be used: {checked.reason}: {checked.detail}")
-            refused.pop_all()
-        return Upload("initial", "", 0, SpoolFile(descriptor, size), checked, size, 0.0)
-
-    def _read_token(self) -> str:
-        path = self._options.token_file
-        if path is None:
-            return ""
-        try:
-            token = path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise _Refused(f"--token-file: {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise _Refused(f"--token-file: {path} is no text") from None
-        if not token:
-            raise _Refused(f"--token-file: {path} is empty, which would admit everybody; leave the option out if that is wanted")
-        return token
-
     async def _listen(self, service: Service) -> tuple[Server, Server]:
         options = self._options
         tls = None if self._certificate is None else self._certificate.context
@@ -252,7 +205,7 @@ class _Coordinator:
                 await server.close()
                 await metrics.close()
                 why = "in use; choose another one, or 0 for any free port" if error.errno == errno.EADDRINUSE else error.strerror
-                raise _Refused(f"{flag}: {options.host}:{port} is {why}") from None
+                raise Refused(f"{flag}: {options.host}:{port} is {why}") from None
         return server, metrics
 
     def _announce(self, service: Service, resumed: Stored | None, server: Server, metrics: Server) -> None:
