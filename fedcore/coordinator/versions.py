@@ -2,10 +2,14 @@
 
 A pair is written weights first, state last, each by temporary file, fsync, rename and fsync of the folder: a state file that exists names
 weights that are complete. What a crash leaves half-written is a temporary file, or weights without state, and is removed at the next start.
+
+The file of a version that is no longer kept is written over by the next one, if nobody else has it open or under another name: its pages
+are there already, and allocating new ones takes as long as computing the mean.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +22,7 @@ from fedcore.aggregation import PIECE_BYTES, Checked, Rejected, StoredFile, chec
 from fedcore.coordinator.follower import Follower
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -46,6 +51,7 @@ class Versions:
         self._folder = folder
         self._keep = keep
         self._follower = Follower()
+        self._spare = folder / "spare.tmp"
         self.waited_s = 0.0
         """Seconds spent in waiting for the disk, since the start."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +104,7 @@ class Versions:
         path = self.path(version)
         size_bytes = 0
         part = path.with_suffix(".safetensors.tmp")
-        with part.open("wb+", buffering=0) as file:
+        with self._empty_file(part) as file:
             followed = self._follower.follow(file.fileno())
 
             def write(piece: memoryview) -> None:
@@ -113,6 +119,7 @@ class Versions:
                 with suppress(OSError, EOFError):  # what body raised says more
                     followed.settle()
                 raise
+            os.ftruncate(file.fileno(), size_bytes)
             digest = followed.sha256(size_bytes)
             self._sync(file.fileno())
         part.rename(path)
@@ -159,7 +166,7 @@ class Versions:
     def _remove_unfinished(self, version: int) -> None:
         """Free the space: on a full disk, the job's last lines and its summary still have to be written."""
         path = self.path(version)
-        weights = () if path.with_suffix(".json").exists() else (path,)
+        weights = (self._spare,) if path.with_suffix(".json").exists() else (path, self._spare)
         for unfinished in (path.with_suffix(".safetensors.tmp"), path.with_suffix(".json.tmp"), *weights):
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -173,7 +180,23 @@ class Versions:
         # States first: the other way round, a crash in between would leave a state without weights.
         for path in sorted(self._folder.iterdir(), key=lambda path: (path.suffix, path.stem)):
             if path.stem.isdigit() and int(path.stem) <= newest - self._keep:
-                path.unlink()
+                if path.suffix == ".safetensors":
+                    path.replace(self._spare)
+                else:
+                    path.unlink()
+
+    def _empty_file(self, part: Path) -> io.FileIO:
+        """Open a file that may be written from its start; what it holds beyond its new end is still to be cut off."""
+        try:
+            self._spare.replace(part)
+        except FileNotFoundError:
+            return part.open("wb+", buffering=0)
+        file = part.open("rb+", buffering=0)
+        if _is_ours_alone(file.fileno()):
+            return file
+        file.close()
+        part.unlink()
+        return part.open("wb+", buffering=0)
 
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -186,6 +209,16 @@ class Versions:
         began = time.monotonic()
         os.fsync(descriptor)
         self.waited_s += time.monotonic() - began
+
+
+def _is_ours_alone(descriptor: int) -> bool:
+    """Whether the file has one name and no other descriptor, in whatever process: only then does the system grant a write lease."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:  # taken, or a file system without leases
+        return False
+    return os.fstat(descriptor).st_nlink == 1
 
 
 def _write_all(descriptor: int, piece: memoryview) -> None:

@@ -13,6 +13,8 @@ from safetensors.numpy import save
 from fedcore.aggregation import PIECE_BYTES, StoredFile
 from fedcore.coordinator.versions import Versions
 
+SPARE = "spare.tmp"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -33,7 +35,8 @@ def filled(versions, bodies):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """The files that count; beside them one may lie that the next version is written over."""
+    return sorted(path.name for path in folder.iterdir() if path.name != SPARE)
 
 
 def test_nothing_is_stored_at_first(versions):
@@ -166,7 +169,7 @@ class Crash(BaseException):
     """The process is gone: nothing that the code does about errors may run on it."""
 
 
-STEPS = ["open 0", "write 0", "fsync 0", "rename 0", "open 1", "write 1", "fsync 1", "rename 1", "fsync 2", "unlink 0", "unlink 1"]
+STEPS = ["open 0", "write 0", "fsync 0", "rename 0", "open 1", "write 1", "fsync 1", "rename 1", "fsync 2", "unlink 0", "replace 1"]
 
 
 def arm(monkeypatch, step, error):
@@ -183,12 +186,15 @@ def arm(monkeypatch, step, error):
 
         return call
 
-    for kind, owner in {"open": Path, "rename": Path, "unlink": Path, "fsync": os, "write": os}.items():
+    for kind, owner in {"open": Path, "rename": Path, "replace": Path, "unlink": Path, "fsync": os, "write": os}.items():
         monkeypatch.setattr(owner, kind, around(kind, getattr(owner, kind)))
 
 
+@pytest.mark.parametrize("spare", [pytest.param(0, id="new file"), 10, 100_000])
 @pytest.mark.parametrize("step", STEPS)
-def test_crash_before_any_step_leaves_a_version_to_load(filled, folder, bodies, monkeypatch, step):
+def test_crash_before_any_step_leaves_a_version_to_load(filled, folder, bodies, monkeypatch, step, spare):
+    if spare:
+        (folder / SPARE).write_bytes(b"x" * spare)
     with monkeypatch.context() as patch:
         arm(patch, step, Crash())
         with pytest.raises(Crash):
@@ -203,6 +209,34 @@ def test_crash_before_any_step_leaves_a_version_to_load(filled, folder, bodies, 
     after.create(found.version + 1, bodies.body(bodies.weights(9)), {})
     assert after.newest().path.read_bytes() == bodies.weights(9)
     assert len(names(folder)) == 6
+
+
+def test_a_pruned_file_is_written_over_by_the_next_version(filled, folder, bodies):
+    pruned = (folder / "000000.safetensors").stat().st_ino
+    filled.create(3, bodies.body(bodies.weights(3)), {})
+    assert (folder / SPARE).stat().st_ino == pruned
+    shorter = save({"w": np.ones(3, np.float32)})
+    stored = filled.create(4, bodies.body(shorter), {})
+    assert stored.path.stat().st_ino == pruned
+    assert stored.path.read_bytes() == shorter
+    assert filled.newest().base == hashlib.sha256(shorter).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        pytest.param(lambda path: path.open("rb"), id="open elsewhere"),
+        pytest.param(lambda path: os.link(path, path.parent.parent / "model.safetensors"), id="another name"),
+    ],
+)
+def test_a_pruned_file_that_somebody_still_reads_is_left_alone(filled, folder, bodies, hold):
+    path = folder / "000000.safetensors"
+    held = hold(path) or (folder.parent / "model.safetensors").open("rb")
+    with held:
+        for number in (3, 4):
+            filled.create(number, bodies.body(bodies.weights(number)), {})
+        assert held.read() == bodies.weights(0)
+    assert filled.newest().path.read_bytes() == bodies.weights(4)
 
 
 @pytest.mark.parametrize("step", STEPS[: STEPS.index("rename 1") + 1])
