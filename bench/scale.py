@@ -24,7 +24,6 @@ CONTROL_WORKERS = 100
 def run_scale(workers: int, megabytes: float, count: int) -> dict[str, float]:
     """Run one job of ``count`` rounds after one that is not counted."""
     with start_coordinator(echo_job(workers, megabytes, count + 1)) as coordinator, simulated_workers(coordinator, workers, megabytes):
-        coordinator.wait_for("round_opened", 600, round=2)
         coordinator.wait_for("round_opened", 600, round=count + 1)
         held = holdings(coordinator)
         finished = coordinator.wait_for("run_finished", 1200)

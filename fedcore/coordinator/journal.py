@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from fedcore.engine.reasons import Result
 from fedcore.log import log_event
 from fedcore.report.rundir import EVENTS, TableFiles, format_time, read_events
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Journal"]
 
 _QUIET = {"task_sent", "checkpoint_written"}
-"""Events that come once per worker or say what another has said: in the file, not in the log."""
+"""Events that come once per worker or say what another has said, as accepted updates do: in the file, not in the log."""
 
 
 class Journal:
@@ -64,7 +65,7 @@ class Journal:
         self._seq += 1
         self._tables.feed(line)
         self._tell(encoded)
-        if event not in _QUIET:
+        if event not in _QUIET and fields.get("result") != Result.ACCEPTED:
             log_event(event, **{key: value for key, value in fields.items() if not isinstance(value, dict)})
         return line
 
