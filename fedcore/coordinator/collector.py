@@ -97,7 +97,7 @@ class Collector:
                     self._release(upload)
 
     async def close(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
-        """Write the mean as ``version``, durable, with ``sync`` called before its state is; then open the next sum on it.
+        """Write the mean as ``version``, durable, and ``sync`` called before it counts; then open the next sum on it.
 
         Raises
         ------
@@ -143,9 +143,8 @@ class Collector:
     def _write(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
         assert self._aggregation is not None
         aggregation = self._aggregation
-        began, waited = time.monotonic(), self._versions.waited_s
-        sync()
-        synced = summed = time.monotonic()
+        waited = self._versions.waited_s
+        began = summed = time.monotonic()
 
         def body(write: Any) -> Any:
             nonlocal summed
@@ -153,9 +152,8 @@ class Collector:
             summed = time.monotonic()
             return checked
 
-        stored = self._versions.create(version, body, state)
-        fsync_s = synced - began + self._versions.waited_s - waited
-        return Written(stored, summed - synced, time.monotonic() - summed + synced - began, fsync_s)
+        stored = self._versions.create(version, body, state, [sync])
+        return Written(stored, summed - began, time.monotonic() - summed, self._versions.waited_s - waited)
 
 
 def _preadv(descriptor: int, offset: int, buffer: memoryview) -> int:

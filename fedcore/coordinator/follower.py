@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedcore.aggregation import PIECE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
 __all__ = ["Followed", "Follower"]
@@ -25,15 +26,26 @@ _SYNC_BYTES = 32 * 2**20
 
 
 class Follower:
-    """Two threads, for one file at a time."""
+    """A thread that hashes and two that wait for the disk, for one file at a time."""
 
     def __init__(self) -> None:
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._syncing = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._syncing = ThreadPoolExecutor(2, thread_name_prefix="sync")
 
     def follow(self, descriptor: int) -> Followed:
         """Begin with an empty file, open for reading and writing."""
         return Followed(descriptor, self._hashing, self._syncing)
+
+    def call_all(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Wait for several calls to the disk at once: it does them together. Raises what one of them raised, when all have ended."""
+        first, *others = calls
+        running = [self._syncing.submit(call) for call in others]
+        try:
+            first()
+        finally:
+            errors = [error for future in running if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
 
     def close(self) -> None:
         """End the threads."""

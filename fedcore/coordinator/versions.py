@@ -1,7 +1,8 @@
 """Versions of the model on disk, each with the state of the job beside it: ``versions/000007.safetensors`` and ``000007.json``.
 
-A pair is written weights first, state last, each by temporary file, fsync, rename and fsync of the folder: a state file that exists names
-weights that are complete. What a crash leaves half-written is a temporary file, or weights without state, and is removed at the next start.
+Both are written under temporary names and made durable at the same time, then renamed, weights first, and the folder made durable: a state
+file that exists names weights that are complete. What a crash leaves half-written is a temporary file, or weights without state, and is
+removed at the next start.
 
 The file of a version that is no longer kept is written over by the next one, if nobody else has it open or under another name: its pages
 are there already, and allocating new ones takes as long as computing the mean.
@@ -16,6 +17,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation import PIECE_BYTES, Checked, Rejected, StoredFile, check_file
@@ -23,7 +25,7 @@ from fedcore.coordinator.follower import Follower
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fedcore.aggregation.version import Write
@@ -77,7 +79,9 @@ class Versions:
         self._remove_above(-1)
         return None
 
-    def create(self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any]) -> Stored:
+    def create(
+        self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any], beside: Sequence[Callable[[], None]] = ()
+    ) -> Stored:
         """Write a version and its state, durably, and remove those that are no longer kept.
 
         Parameters
@@ -88,6 +92,8 @@ class Versions:
             Hands the file's bytes piece by piece to the function it is given, and returns what a check of the file would find.
         state : mapping
             JSON; ``base`` and ``size_bytes`` are added.
+        beside : sequence of callable
+            Makes durable what has to be so when the state is; called in other threads, while the version's own files are waited for.
 
         Raises
         ------
@@ -95,16 +101,18 @@ class Versions:
             The folder cannot be written; the versions before are intact.
         """
         try:
-            return self._create(version, body, state)
+            return self._create(version, body, state, beside)
         except Exception:
             self._remove_unfinished(version)
             raise
 
-    def _create(self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any]) -> Stored:
+    def _create(
+        self, version: int, body: Callable[[Write], Checked], state: Mapping[str, Any], beside: Sequence[Callable[[], None]]
+    ) -> Stored:
         path = self.path(version)
         size_bytes = 0
-        part = path.with_suffix(".safetensors.tmp")
-        with self._empty_file(part) as file:
+        part, state_part = path.with_suffix(".safetensors.tmp"), path.with_suffix(".json.tmp")
+        with self._empty_file(part) as file, state_part.open("wb", buffering=0) as state_file:
             followed = self._follower.follow(file.fileno())
 
             def write(piece: memoryview) -> None:
@@ -120,14 +128,10 @@ class Versions:
                     followed.settle()
                 raise
             os.ftruncate(file.fileno(), size_bytes)
-            digest = followed.sha256(size_bytes)
-            self._sync(file.fileno())
+            full = {**state, "schema": 1, "base": followed.sha256(size_bytes), "size_bytes": size_bytes}
+            _write_all(state_file.fileno(), memoryview(json.dumps(full, allow_nan=False).encode()))
+            self._make_durable(partial(os.fsync, file.fileno()), partial(os.fsync, state_file.fileno()), *beside)
         part.rename(path)
-        full = {**state, "schema": 1, "base": digest, "size_bytes": size_bytes}
-        state_part = path.with_suffix(".json.tmp")
-        with state_part.open("wb", buffering=0) as file:
-            _write_all(file.fileno(), memoryview(json.dumps(full, allow_nan=False).encode()))
-            self._sync(file.fileno())
         state_part.rename(path.with_suffix(".json"))
         self._sync_folder()
         self._prune(version)
@@ -201,13 +205,13 @@ class Versions:
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self._sync(descriptor)
+            self._make_durable(partial(os.fsync, descriptor))
         finally:
             os.close(descriptor)
 
-    def _sync(self, descriptor: int) -> None:
+    def _make_durable(self, *calls: Callable[[], None]) -> None:
         began = time.monotonic()
-        os.fsync(descriptor)
+        self._follower.call_all(calls)
         self.waited_s += time.monotonic() - began
 
 

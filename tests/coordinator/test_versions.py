@@ -56,19 +56,15 @@ def test_created_version_is_found_again_with_its_state(versions, folder, bodies)
     assert names(folder) == ["000007.json", "000007.safetensors"]
 
 
-def test_weights_are_in_place_before_the_state_is(versions, monkeypatch, bodies):
+def test_all_is_durable_before_a_name_is_given_and_the_state_is_named_last(versions, folder, monkeypatch, bodies):
     steps = []
     rename, fsync = Path.rename, os.fsync
     monkeypatch.setattr(Path, "rename", lambda path, to: (steps.append(("rename", to.suffix)), rename(path, to))[1])
     monkeypatch.setattr(os, "fsync", lambda file: (steps.append(("fsync", Path(f"/proc/self/fd/{file}").readlink().name)), fsync(file)))
-    versions.create(1, bodies.body(bodies.weights()), {})
-    assert [step for step in steps if step != ("fsync", "versions")] == [
-        ("fsync", "000001.safetensors.tmp"),
-        ("rename", ".safetensors"),
-        ("fsync", "000001.json.tmp"),
-        ("rename", ".json"),
-    ]
-    assert steps[-1] == ("fsync", "versions")
+    with (folder.parent / "events.jsonl").open("wb") as events:
+        versions.create(1, bodies.body(bodies.weights()), {}, [lambda: os.fsync(events.fileno())])
+    assert sorted(steps[:3]) == [("fsync", "000001.json.tmp"), ("fsync", "000001.safetensors.tmp"), ("fsync", "events.jsonl")]
+    assert steps[3:] == [("rename", ".safetensors"), ("rename", ".json"), ("fsync", "versions")]
 
 
 def truncate(path):
@@ -169,7 +165,7 @@ class Crash(BaseException):
     """The process is gone: nothing that the code does about errors may run on it."""
 
 
-STEPS = ["open 0", "write 0", "fsync 0", "rename 0", "open 1", "write 1", "fsync 1", "rename 1", "fsync 2", "unlink 0", "replace 1"]
+STEPS = ["open 0", "open 1", "write 0", "write 1", "fsync 0", "fsync 1", "rename 0", "rename 1", "fsync 2", "unlink 0", "replace 1"]
 
 
 def arm(monkeypatch, step, error):
