@@ -73,6 +73,7 @@ class Service:
         self._trips: dict[str, tuple[float, int]] = {}
         self._initial: Upload | None = None
         self._broken = False
+        self._said_the_end = False
 
     # -- life -------------------------------------------------------------------------------------------------------------------------
 
@@ -85,6 +86,8 @@ class Service:
 
     def handle(self, event: ev.Event) -> None:
         """Let the engine take an event, and do what it says."""
+        if self._broken:
+            return
         try:
             effects = self.engine.handle(event, self.now())
         except Exception as error:  # noqa: BLE001 - a broken invariant ends the job, whatever it was: a restart would repeat it
@@ -109,39 +112,51 @@ class Service:
         """Set the one timer to the engine's next deadline."""
         if self._timer is not None:
             self._timer.cancel()
-        deadline = self.engine.next_deadline()
+        deadline = None if self._broken else self.engine.next_deadline()
         self._timer = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self.handle, ev.Tick())
 
     # -- effects ----------------------------------------------------------------------------------------------------------------------
 
     def _run(self, effects: list[ef.Effect]) -> None:
+        """Carry out effects in order. One that fails ends the job; whoever waits for one of the answers behind it still gets it."""
         for effect in effects:
-            match effect:
-                case ef.Answer(ticket, reply):
-                    call = self._calls.pop(ticket, None)
-                    if call is not None and not call.done():
-                        call.set_result(reply)
-                case ef.Record(event, fields):
-                    self._record(event, dict(fields))
-                case ef.Merge(upload_id, worker, samples):
-                    upload = self.uploads.by_id(upload_id)
-                    assert upload is not None
-                    self.collector.merge(upload, worker, samples)
-                case ef.Discard(upload_id):
-                    upload = self.uploads.by_id(upload_id)
-                    if upload is not None:
-                        self.spool.give_back(upload.file)
-                case ef.AdoptInitial(upload_id, checkpoint):
-                    upload = self.uploads.by_id(upload_id) if upload_id else self._initial
-                    assert upload is not None
-                    self._background(self._adopt(upload, dict(checkpoint)))
-                case ef.WriteVersion(version, checkpoint):
-                    self._background(self._close(version, dict(checkpoint)))
-                case ef.Finish():
-                    self._ending.write(effect)
-                case ef.Shutdown():
-                    self._finish()
-        self._arm()
+            if self._broken and not isinstance(effect, ef.Answer):
+                continue
+            try:
+                self._carry_out(effect)
+            except Exception as error:  # noqa: BLE001 - see handle
+                self._break(error)
+        try:
+            self._arm()
+        except Exception as error:  # noqa: BLE001 - see handle
+            self._break(error)
+
+    def _carry_out(self, effect: ef.Effect) -> None:
+        match effect:
+            case ef.Answer(ticket, reply):
+                call = self._calls.pop(ticket, None)
+                if call is not None and not call.done():
+                    call.set_result(reply)
+            case ef.Record(event, fields):
+                self._record(event, dict(fields))
+            case ef.Merge(upload_id, worker, samples):
+                upload = self.uploads.by_id(upload_id)
+                assert upload is not None
+                self.collector.merge(upload, worker, samples)
+            case ef.Discard(upload_id):
+                upload = self.uploads.by_id(upload_id)
+                if upload is not None:
+                    self.spool.give_back(upload.file)
+            case ef.AdoptInitial(upload_id, checkpoint):
+                upload = self.uploads.by_id(upload_id) if upload_id else self._initial
+                assert upload is not None
+                self._background(self._adopt(upload, dict(checkpoint)))
+            case ef.WriteVersion(version, checkpoint):
+                self._background(self._close(version, dict(checkpoint)))
+            case ef.Finish():
+                self._ending.write(effect)
+            case ef.Shutdown():
+                self._finish()
 
     def _background(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -196,6 +211,8 @@ class Service:
             if self.engine.end is None:
                 asyncio.get_running_loop().call_soon(self._write_failed, error)
             return
+        if event == "run_finished":
+            self._said_the_end = True
         if event == "round_opened":
             self._opened_at = {fields["round"]: line["time"]}
 
@@ -216,13 +233,18 @@ class Service:
         self._broken = True
         message = f"{type(error).__name__}: {error}"
         end = ef.Finish(Phase.FAILED, EndReason.INTERNAL_ERROR, message, EXIT_CODE[EndReason.INTERNAL_ERROR])
-        self.engine.end = end
-        self._record(
-            "run_finished",
-            {"phase": str(end.phase), "reason": str(end.reason), "message": message, "exit_code": end.exit_code},
-        )
-        self._ending.write(end)
-        self._finish()
+        try:
+            if not self._said_the_end:
+                self.engine.end = end
+                self._record(
+                    "run_finished",
+                    {"phase": str(end.phase), "reason": str(end.reason), "message": message, "exit_code": end.exit_code},
+                )
+                self._ending.write(end)
+        except Exception as another:  # noqa: BLE001 - the process ends all the same
+            log_failure("internal_error", another)
+        finally:
+            self._finish()
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
 
@@ -232,12 +254,12 @@ class Service:
         ticket = self._tickets
         call: asyncio.Future[ef.Reply] = asyncio.get_running_loop().create_future()
         self._calls[ticket] = call
-        self.handle(event(ticket))
-        if self._broken and not call.done():
-            return ef.Fault(FaultCode.FINISHED, str(EndReason.INTERNAL_ERROR))
-        if call.done():
-            return call.result()
         try:
+            self.handle(event(ticket))
+            if self._broken and not call.done():
+                return ef.Fault(FaultCode.FINISHED, str(EndReason.INTERNAL_ERROR))
+            if call.done():
+                return call.result()
             with waiting():
                 return await call
         finally:
