@@ -210,8 +210,9 @@ class Calls(Course):
         if participant is None:  # it trained under a former session, and resubmits what it holds
             participant = self._join(worker, self._cohort(current.participants), waited_for=now < self._lenient_until)
         current.accept(worker.index, report.samples, report.train_loss, now)
-        if current.evaluate_base and report.eval_samples and report.metrics:
-            current.evaluations[worker.index] = (report.eval_samples, dict(report.metrics))
+        weight = min(report.eval_samples, worker.eval_samples)
+        if current.evaluate_base and weight and report.metrics:
+            current.evaluations[worker.index] = (weight, dict(report.metrics))
         arrived = now if event.received_at is None else event.received_at
         trip = None if participant.sent_at is None else max(arrived - participant.sent_at, 0.0)
         if trip is not None and report.seconds > 0:
@@ -240,8 +241,9 @@ class Calls(Course):
         if not acceptable(report.metrics):
             self._answer(event.ticket, SubmitReply(result=str(Result.REJECTED), reason=str(Rejection.METRICS)))
             return
-        if report.eval_samples > 0 and report.metrics:
-            self._final[worker.index] = (report.eval_samples, dict(report.metrics))
+        weight = min(report.eval_samples, worker.eval_samples)
+        if weight and report.metrics:
+            self._final[worker.index] = (weight, dict(report.metrics))
         self._answer(event.ticket, SubmitReply(result=str(Result.ACCEPTED)))
 
     def _update(

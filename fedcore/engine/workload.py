@@ -7,6 +7,7 @@ worker's pace and gives the work that lands it at the cohort's target time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ __all__ = ["Cohort", "Pace", "after_late_round", "after_timely_round", "assign",
 DECREASE = 0.5
 SMOOTHING = 0.5
 """Weight of the newest measurement in the moving averages: two rounds are enough to follow a machine that became busy."""
+LEAST_DONE = 0.01
+"""Smallest share of the work that a pace is told from: below it, it would be the noise of the first batch, a hundred times over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +99,28 @@ def after_late_round(workload: Workload, pace: Pace, given: float, *, elapsed: f
     elapsed : float or None
         Seconds since it got them, None if it never did.
     done : float
-        Share of the work it last reported, 0 to 1. With it, even a worker that never arrives in time has its pace measured.
+        Share of the work it last reported, 0 to 1; below `LEAST_DONE` it counts as none. With it, even a worker that never arrives in
+        time has its pace measured.
     """
     slower = replace(pace, epochs=max(given * DECREASE, workload.min_epochs))
     if elapsed is None:
         return slower
-    at_least = max(elapsed - (pace.transfer_seconds or 0.0), 0.0) / (given * done if done > 0 else given)
-    return replace(slower, epoch_seconds=max(at_least, pace.epoch_seconds or 0.0))
+    at_least = max(elapsed - (pace.transfer_seconds or 0.0), 0.0) / (given * done if done >= LEAST_DONE else given)
+    return _told(slower, epoch_seconds=max(at_least, pace.epoch_seconds or 0.0))
 
 
 def measured(pace: Pace, *, trip_seconds: float, train_seconds: float, epochs: float) -> Pace:
     """Return the pace after a round trip of which ``train_seconds`` went into ``epochs``."""
-    return replace(
+    return _told(
         pace,
         epoch_seconds=_smooth(pace.epoch_seconds, train_seconds / epochs),
         transfer_seconds=_smooth(pace.transfer_seconds, max(trip_seconds - train_seconds, 0.0)),
     )
+
+
+def _told(pace: Pace, **seconds: float) -> Pace:
+    """Return the pace with new averages; with none of them if one is no finite number: a checkpoint could not hold it."""
+    return replace(pace, **seconds) if all(math.isfinite(value) for value in seconds.values()) else pace
 
 
 def _smooth(average: float | None, value: float) -> float:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 __all__ = [
     "INLINE_LIMIT_BYTES",
     "MAX_SAMPLES",
+    "MAX_TRAIN_SECONDS",
     "MAX_WAIT_SECONDS",
     "PROTOCOL",
     "RPC_PATH",
@@ -40,6 +41,8 @@ INLINE_LIMIT_BYTES = 8 * 2**20
 """Largest model that may ride inline as base64; above it only the octet streams carry weights."""
 MAX_SAMPLES = 2**29 - 1
 """Largest weight of one update: the bound under which the exact mean's products are exact in float64."""
+MAX_TRAIN_SECONDS = 366 * 86_400.0
+"""Longest training a report may speak of: a year, so that what is divided by the least epochs stays far from a double's end."""
 MAX_METRICS = 32
 
 
@@ -176,12 +179,14 @@ class UpdateReport(Message):
     """
 
     base: str
-    samples: int = 0
+    samples: int = Field(0, ge=-(2**63), lt=2**63)
+    """Weight of the update; what is not 1 to the registered number is rejected, what is no number of 64 bits is no report."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """Measured on the base with the worker's held-out data, weighted by ``eval_samples``."""
-    eval_samples: int = Field(0, ge=0)
+    eval_samples: int = Field(0, ge=0, le=MAX_SAMPLES)
+    """Held-out samples behind the metrics; they weigh as many as were registered at most."""
     train_loss: float | None = None
-    seconds: float = Field(0.0, ge=0)
+    seconds: float = Field(0.0, ge=0, le=MAX_TRAIN_SECONDS)
     """Time spent training, without transfers and evaluation: the worker's own clock."""
     upload: str = ""
     declined: str = Field("", max_length=512)

@@ -89,11 +89,11 @@ class Bottle:
     def reply(self, make):
         return self.answers.get(self.call(make))
 
-    def register(self, index, attempt=1, instance=None, samples=100, kinds=ALL_KINDS, name=None, session=None):
+    def register(self, index, attempt=1, instance=None, samples=100, eval_samples=50, kinds=ALL_KINDS, name=None, session=None):
         session = session or f"s{index}.{attempt}"
         hello = Hello(
             protocol="1", name=name or f"worker-{index}", index=index, attempt=attempt, instance=instance or f"i{index}.{attempt}",
-            samples=samples, eval_samples=10, tasks=kinds,
+            samples=samples, eval_samples=eval_samples, tasks=kinds,
         )  # fmt: skip
         return self.reply(lambda ticket: ev.Registered(ticket, hello, session))
 

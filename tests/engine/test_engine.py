@@ -201,6 +201,25 @@ def test_evaluation_is_the_weighted_mean_on_the_averaged_model(bottle):
     assert job.events("evaluated")[0] == {"version": 1, "samples": 30, "workers": 2, "metrics": {"accuracy": pytest.approx(0.7)}}
 
 
+def test_a_measurement_weighs_no_more_than_the_registered_held_out_data(bottle):
+    job = bottle(3, rounds=2, quorum=FULL)
+    for index, held_out in enumerate([10, 30, 0]):
+        job.register(index, eval_samples=held_out)
+    job.begin()
+    for index in range(3):
+        job.register(index, eval_samples=[10, 30, 0][index])
+        job.task(index)
+        job.submit(index, 1)
+    for index in range(3):
+        job.task(index)
+        assert job.submit(index, 2, metrics={"accuracy": [1.0, 0.5, 0.0][index]}, eval_samples=10**8).result == "accepted"
+    assert job.events("evaluated")[0] == {"version": 1, "samples": 40, "workers": 2, "metrics": {"accuracy": pytest.approx(0.625)}}
+    for index in range(3):
+        assert job.task(index).kind is TaskKind.EVALUATE
+        job.measure(index, 2, samples=10**8, accuracy=[1.0, 0.5, 0.0][index])
+    assert job.events("evaluated")[1]["samples"] == 40
+
+
 def test_job_ends_after_the_final_evaluation_and_tells_everybody(bottle):
     job = bottle(2, rounds=1, quorum=FULL)
     job.begin()
