@@ -79,7 +79,7 @@ class RpcEndpoint:
         if problem := misfit(call.method, params):
             raise RpcFault(FaultCode.BAD_REQUEST, problem)
         if call.method == WEIGHTS:
-            await _take(self._answers, held)
+            await _take(self._answers, held, params[0])
         value = await self._app.rpc(call.method, params, connection.watched)
         connection.known = True
         return value
@@ -132,7 +132,8 @@ class RpcEndpoint:
                         raise _as_fault(refusal, FaultCode.TOO_LARGE)
                     if known:
                         large = False
-                        await _take(self._submits, held)
+                        shown = parser.credential()
+                        await _take(self._submits, held, bearer if shown is None else shown.secret)
                         started = clock()
             return parser.close(), bearer
         except BadXml as error:
@@ -191,9 +192,9 @@ def _as_fault(refusal: HttpRefusal, code: FaultCode) -> HttpRefusal:
     return refusal
 
 
-async def _take(slots: Slots, held: contextlib.AsyncExitStack) -> None:
+async def _take(slots: Slots, held: contextlib.AsyncExitStack, session: str) -> None:
     try:
-        await held.enter_async_context(slots.taken())
+        await held.enter_async_context(slots.taken(session))
     except HttpRefusal as busy:
         raise _as_fault(busy, FaultCode.BUSY) from None
 

@@ -7,6 +7,7 @@ that is a single piece is moved in the loop: handing it over and back would take
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, NoReturn
@@ -19,6 +20,7 @@ from fedcore.coordinator.slots import Slots
 from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from concurrent.futures import ThreadPoolExecutor
 
     from fedcore.coordinator.app import App, UploadSink, WeightsFile
@@ -42,9 +44,10 @@ class TransferEndpoint:
         self._pool = pool
         self._uploads = Slots(limits.upload_slots, limits.queue_seconds)
         self._downloads = Slots(limits.download_slots, limits.queue_seconds)
+        self._uploading: dict[str, Connection] = {}
 
     async def put(self, connection: Connection, head: Head, round_number: int) -> None:
-        """Take an update.
+        """Take an update. One of the same session that is still on its way is broken off: its sender has given it up.
 
         Raises
         ------
@@ -58,7 +61,9 @@ class TransferEndpoint:
         base = head.headers.get("fedcore-base", "")
         if not base and round_number:  # the first weights start from nothing
             raise HttpRefusal(400, "the header Fedcore-Base is required: the id of the version the update starts from")
-        async with self._uploads.taken():
+        async with self._only(session, connection), self._uploads.taken(session):
+            if self._uploading[session] is not connection:
+                raise Incomplete("a newer upload of this session has come")
             sink = await self._app.upload(session, round_number, base, length)
             if isinstance(sink, Refusal):
                 _refuse(sink)
@@ -68,6 +73,18 @@ class TransferEndpoint:
             status, reply = await sink.finish(checksum)
             body = reply.model_dump_json(exclude_none=True).encode()
             await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
+
+    @contextlib.asynccontextmanager
+    async def _only(self, session: str, connection: Connection) -> AsyncIterator[None]:
+        older = self._uploading.get(session)
+        if older is not None:
+            older.abort()
+        self._uploading[session] = connection
+        try:
+            yield
+        finally:
+            if self._uploading.get(session) is connection:
+                del self._uploading[session]
 
     async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
         outcome = "failed"
@@ -127,7 +144,7 @@ class TransferEndpoint:
         session = self._session(connection, head)
         if head.length:
             raise HttpRefusal(400, "a GET has no body")
-        async with self._downloads.taken():
+        async with self._downloads.taken(session):
             found = await self._app.weights(session, version)
             if isinstance(found, Refusal):
                 _refuse(found, close=False)

@@ -18,10 +18,19 @@ from support import http_app
 from support.checksum import sum64
 from support.tls import certificate_files
 
-SESSION, TOKEN = http_app.SESSION, http_app.TOKEN
+SESSION, OTHERS, TOKEN = http_app.SESSION, http_app.OTHERS, http_app.TOKEN
 
-AUTH = {"Authorization": f"Bearer {SESSION}"}
-PUT = {**AUTH, "Fedcore-Base": "b"}
+
+def auth(session):
+    return {"Authorization": f"Bearer {session}"}
+
+
+def put(session):
+    return {**auth(session), "Fedcore-Base": "b"}
+
+
+AUTH = auth(SESSION)
+PUT = put(SESSION)
 PIECE = bytes(2**20)
 STATUS = encode_call("fedcore.status", [SESSION])
 POLL = encode_call("fedcore.next_task", [SESSION, 60.0])
@@ -252,13 +261,13 @@ def test_parameters_that_do_not_fit_are_named(running, client, method, params, n
 
 def test_only_so_many_inline_submits_at_once(serve):
     running = serve(inline_slots=1, queue_seconds=0.2)
-    call = encode_call("fedcore.submit", [SESSION, 1, BIG])
+    call, other = (encode_call("fedcore.submit", [session, 1, BIG]) for session in (SESSION, OTHERS[0]))
     with running.connect() as first, running.connect() as second:
         first.request("POST", "/RPC2", Content_Length=len(call))
         first.send(call[:100_000])
-        running.until(running.server._rpc._submits._semaphore.locked)
-        second.request("POST", "/RPC2", Content_Length=len(call))
-        second.send(call[:100_000])
+        running.until(lambda: running.server._rpc._submits.full)
+        second.request("POST", "/RPC2", Content_Length=len(other))
+        second.send(other[:100_000])
         assert fault(second.answer()) == (503, FaultCode.BUSY)
         first.send(call[100_000:])
         assert parse_response(first.answer()[2]) == {"params": 3}
@@ -428,11 +437,60 @@ def test_upload_without_a_slot_is_told_to_come_again(serve):
         first.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
         first.send(bytes(300_000))
         running.until(lambda: running.app.pieces)
-        second.request("PUT", "/v1/uploads/3", **PUT, Content_Length=4)
+        second.request("PUT", "/v1/uploads/3", **put(OTHERS[0]), Content_Length=4)
         status, headers, _ = second.answer()
         assert (status, headers["retry-after"]) == (503, "1")
         first.send(bytes(700_000))
         assert first.answer()[0] == 201
+
+
+def test_newer_upload_of_a_session_breaks_off_the_older(serve):
+    running = serve(upload_slots=8, queue_seconds=20)
+    with contextlib.ExitStack() as stack:
+        older = [stack.enter_context(running.connect()) for _ in range(12)]
+        for number, client in enumerate(older, 1):
+            client.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
+            client.send(bytes(300_000))
+            running.until(lambda: len(running.app.pieces) == number)  # noqa: B023 - called at once
+            assert running.server._transfers._uploads._free >= 6  # a moment for two, until the older one has let go
+        other = stack.enter_context(running.connect())
+        other.request("PUT", "/v1/uploads/3", b"body", **put(OTHERS[0]))
+        assert other.answer()[0] == 201
+        assert all(client.answer() is None for client in older[:-1])
+        older[-1].send(bytes(700_000))
+        assert older[-1].answer()[0] == 201
+        assert running.app.discarded == ["incomplete"] * 11
+
+
+def test_upload_that_waits_is_given_up_for_a_newer_one(serve):
+    running = serve(upload_slots=1, queue_seconds=20)
+    with running.connect() as first, running.connect() as older, running.connect() as newer:
+        first.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
+        first.send(bytes(300_000))
+        running.until(lambda: running.app.pieces)
+        for client, body in ((older, b"old"), (newer, b"newer")):
+            client.request("PUT", "/v1/uploads/3", body, **put(OTHERS[0]))
+            running.until(lambda: running.server._transfers._uploading.get(OTHERS[0]) is not None)
+        first.send(bytes(700_000))
+        assert first.answer()[0] == 201
+        assert UploadReply.model_validate_json(newer.answer()[2]).bytes == 5
+        assert older.answer() is None
+
+
+def test_one_session_cannot_take_every_download_slot(serve, tmp_path):
+    running = serve(download_slots=2, queue_seconds=20)
+    content = bytes(50_000_000)
+    running.app.weights_path = tmp_path / "w"
+    running.app.weights_path.write_bytes(content)
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(running.connect()) for _ in range(4)]
+        for client in greedy:
+            client.request("GET", "/v1/weights/7", **AUTH)
+        assert select.select(greedy, [], [], 20)[0]
+        honest = stack.enter_context(running.connect())
+        honest.request("GET", "/v1/weights/7", **auth(OTHERS[0]))
+        assert honest.answer()[2] == content
+        assert len(select.select(greedy, [], [], 0)[0]) == 1  # none of the others has been begun
 
 
 def test_bodies_in_transit_are_signs_of_life(running, client):
@@ -480,8 +538,8 @@ def test_weights_come_whole_to_several_at_once(running, tmp_path):
     running.app.weights_path.write_bytes(content)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(running.connect()) for _ in range(4)]
-        for client in clients:
-            client.request("GET", "/v1/weights/7", **AUTH)
+        for client, session in zip(clients, OTHERS, strict=False):
+            client.request("GET", "/v1/weights/7", **auth(session))
         assert all(client.answer()[2] == content for client in clients)
 
 

