@@ -15,7 +15,7 @@ from fedcore.coordinator.spool import Upload
 from fedcore.coordinator.uploads import Receiving
 from fedcore.engine import effects as ef
 from fedcore.engine import events as ev
-from fedcore.engine.reasons import EndReason, Rejection, Result
+from fedcore.engine.reasons import Rejection, Result
 from fedcore.wire.protocol import (
     INLINE_LIMIT_BYTES,
     FaultCode,
@@ -233,9 +233,6 @@ class Control:
 
     def _reject(self, session: str, round_number: int, rejected: Rejected, size_bytes: int, *, status: int = 422) -> Refusal:
         self._service.handle(ev.UploadRefused(session, round_number, rejected.reason, rejected.detail, size_bytes))
-        if round_number == 0:  # the model itself is at fault: every worker would make the same one
-            message = f"the first weights are refused: {rejected.reason}: {rejected.detail}"
-            self._service.handle(ev.EndAsked(EndReason.NON_RETRYABLE_EXIT, message))
         return Refusal(status, UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}"))
 
 

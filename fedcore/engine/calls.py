@@ -18,7 +18,7 @@ from fedcore.engine.effects import (
 )
 from fedcore.engine.evaluation import acceptable
 from fedcore.engine.polls import Call, Parked
-from fedcore.engine.reasons import Rejection, Result
+from fedcore.engine.reasons import EndReason, Rejection, Result
 from fedcore.engine.rounds import Answered
 from fedcore.engine.state import RETIRED, Stage, rounded
 from fedcore.wire.protocol import (
@@ -151,6 +151,9 @@ class Calls(Course):
         worker = self._find(event.session, now)
         if worker is not None:
             self._reject(worker, event.round, event.reason, event.detail, now, size_bytes=event.size_bytes)
+            if self.stage is Stage.INIT and event.round == 0 and worker.index == self._maker:
+                # The model itself is at fault: every worker would make the same one.
+                self._fail(EndReason.NON_RETRYABLE_EXIT, f"the first weights are refused: {event.reason}: {event.detail}", now)
 
     def _reject(
         self, worker: Worker, round_number: int, reason: Rejection, detail: str, now: float, *, size_bytes: int, report: Any = None

@@ -37,6 +37,37 @@ def test_first_weights_pass_to_the_next_worker_when_the_first_is_lost(bottle):
     assert job.task(1).kind is TaskKind.INIT
 
 
+def refuse_body(job, index, round_number=0):
+    job.send(ev.UploadRefused(f"s{index}.1", round_number, Rejection.NON_FINITE, "tensor 'w'", 1000))
+
+
+def test_first_weights_that_are_refused_end_the_job(bottle):
+    job = bottle(2, quorum=FULL)
+    job.register(0)
+    job.register(1)
+    assert job.task(0).kind is TaskKind.INIT
+    refuse_body(job, 0)
+    assert job.engine.end.reason is EndReason.NON_RETRYABLE_EXIT
+    assert job.engine.end.message == "the first weights are refused: non_finite: tensor 'w'"
+
+
+def test_first_weights_nobody_wants_end_nothing(bottle):
+    job = bottle(2, quorum=FULL, writes=False)
+    job.register(0)
+    refuse_body(job, 0)  # nobody has been asked yet
+    job.register(1)
+    assert job.task(0).kind is TaskKind.INIT
+    refuse_body(job, 1)  # another one was asked
+    refuse_body(job, 0, round_number=1)
+    assert job.engine.end is None
+    job.submit(0, 0, base="")
+    refuse_body(job, 0)  # they are being written
+    job.written(0)
+    refuse_body(job, 0)  # a second body, on its way since before they were adopted
+    assert job.engine.end is None
+    assert job.task(0).kind is TaskKind.TRAIN
+
+
 def test_round_closes_full_when_everybody_has_answered(bottle):
     job = bottle(3, quorum={"percent": 60})
     job.begin()
