@@ -45,8 +45,8 @@ class Journal:
         _cut_torn_line(path)
         self._tables = TableFiles(run_dir, before)
 
-    def append(self, event: str, fields: Mapping[str, Any], *, resume: int | None = None) -> dict[str, Any]:
-        """Append one event and return it; ``resume`` only for one that a crash kept a predecessor from writing.
+    def append(self, event: str, fields: Mapping[str, Any], *, resume: int | None = None, time: str | None = None) -> dict[str, Any]:
+        """Append one event and return it; ``resume`` and ``time`` only for one that a crash kept a predecessor from writing.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Journal:
             The run directory cannot be written.
         """
         line = {
-            "time": format_time(datetime.now(UTC)),
+            "time": format_time(datetime.now(UTC)) if time is None else time,
             "seq": self._seq,
             "resume": self.resume if resume is None else resume,
             "event": event,

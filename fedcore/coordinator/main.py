@@ -20,7 +20,7 @@ from fedcore.coordinator.http import Server
 from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
-from fedcore.coordinator.resume import complete_the_log, lost_seconds
+from fedcore.coordinator.resume import active_seconds, complete_the_log, lost_seconds
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool
 from fedcore.coordinator.stamp import stamp
@@ -32,7 +32,6 @@ from fedcore.jobfile import InvalidJob, dump_job
 from fedcore.log import log_event
 from fedcore.report.lock import RunDirectoryLocked, lock_run_dir
 from fedcore.report.rundir import JOB, SPOOL, VERSIONS, is_finished, write_atomically
-from fedcore.report.tables import moment
 
 if TYPE_CHECKING:
     from fedcore.coordinator.options import Options
@@ -159,7 +158,7 @@ class _Coordinator:
             run_id,
             loop_now,
             saved=None if resumed is None else Saved.from_json(resumed.state),
-            active_seconds=0.0 if started is None else max(time.time() - moment(started["time"]).timestamp(), 0.0),
+            active_seconds=active_seconds(journal.past),
             lost_seconds=lost_seconds(journal.past),
         )
         if started is None:

@@ -44,8 +44,10 @@ spec:
 """
 
 
-def job(rounds=2, replicas=1, percent=100, initial=None):
+def job(rounds=2, replicas=1, percent=100, initial=None, active=None):
     text = JOB.replace("ROUNDS", str(rounds)).replace("REPLICAS", str(replicas)).replace("PERCENT", str(percent))
+    if active is not None:
+        text += f"  activeDeadlineSeconds: {active}\n"
     return text.replace("INITIAL", "" if initial is None else f', initialWeights: "{initial}"')
 
 
@@ -301,6 +303,19 @@ def test_sigterm_ends_with_143_and_the_next_start_goes_on(start):
     assert resumed.process.wait(20) == 0
 
 
+def test_deadline_of_the_run_does_not_count_the_time_that_it_lay_interrupted(start):
+    coordinator = start(active=60)
+    _, task = first_round(coordinator)
+    stop_coordinator(coordinator)
+    events = list(read_events(coordinator.run_dir / EVENTS))
+    long_ago = [{**event, "time": event["time"].replace(event["time"][:4], "2001", 1)} for event in events]
+    (coordinator.run_dir / EVENTS).write_text("".join(json.dumps(event) + "\n" for event in long_ago))
+    resumed = start(active=60)
+    assert (resumed.progress()["phase"], resumed.progress()["reason"]) == ("Running", "")
+    assert Worker(resumed, 0).register().task()["round"] == task["round"]
+    assert not resumed.events("run_finished")
+
+
 def closed(coordinator):
     return [(event["round"], event["resume"], event["outcome"]) for event in coordinator.events("round_closed")]
 
@@ -340,29 +355,52 @@ def test_log_is_completed_from_where_it_ends(tmp_path, written):
     assert events == [("round_opened", 0), ("evaluated", 0), ("round_closed", 0)]
 
 
+@contextlib.contextmanager
+def late_first_weights(coordinator, maker, body):
+    """Send a body for round 0 that ends only after others have become the first weights; yields a call that ends it."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", coordinator.port, timeout=20)) as slow:
+        slow.putrequest("PUT", "/v1/uploads/0")
+        for name, value in {"Authorization": f"Bearer {maker.session}", "Fedcore-Base": "", "Content-Length": len(body)}.items():
+            slow.putheader(name, str(value))
+        slow.endheaders(body[:-1])
+        until(lambda: list((coordinator.run_dir / "spool").iterdir()))
+        weights = xmlrpc.client.Binary(save(model(values=1000)))
+        assert maker.rpc.fedcore.submit(maker.session, 0, {"base": "", "samples": 100, "weights": weights})["result"] == "accepted"
+
+        def end():
+            slow.send(body[-1:])
+            answer = slow.getresponse()
+            return answer.status, json.loads(answer.read())
+
+        yield end
+
+
 def test_body_of_the_first_weights_counts_for_no_round(start):
     """Round 0 takes any layout: what was checked for it must not come into a sum by another name."""
     coordinator = start(replicas=2, percent=50)
     maker, other = Worker(coordinator, 0).register(), Worker(coordinator, 1)
     assert maker.task()["kind"] == "init"
-    other_layout = save({"other": np.ones(3, np.float32)})
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", coordinator.port, timeout=20)) as slow:
-        slow.putrequest("PUT", "/v1/uploads/0")
-        for name, value in {"Authorization": f"Bearer {maker.session}", "Fedcore-Base": "", "Content-Length": len(other_layout)}.items():
-            slow.putheader(name, str(value))
-        slow.endheaders(other_layout[:-1])
-        until(lambda: list((coordinator.run_dir / "spool").iterdir()))
-        assert maker.deliver(0, "", save(model(values=1000))) == "accepted"
+    with late_first_weights(coordinator, maker, save({"other": np.ones(3, np.float32)})) as end:
         task = maker.task()
         assert task["round"] == 1
-        slow.send(other_layout[-1:])
-        answer = slow.getresponse()
-        assert answer.status == 201
-        upload = json.loads(answer.read())["upload"]
-    refused = maker.submit(1, task["base"]["id"], upload)
+        status, answer = end()
+        assert status == 201
+    refused = maker.submit(1, task["base"]["id"], answer["upload"])
     assert refused["result"] == "rejected"
     assert other.register().deliver(1, task["base"]["id"], save(model(1.0, values=1000))) == "accepted"
     assert maker.task()["round"] == 2
+
+
+def test_refused_body_of_first_weights_that_nobody_wants_any_more_ends_nothing(start):
+    coordinator = start(replicas=1)
+    maker = Worker(coordinator, 0).register()
+    assert maker.task()["kind"] == "init"
+    with late_first_weights(coordinator, maker, save({"w": np.full(3, np.nan, np.float32)})) as end:
+        task = maker.task()
+        status, answer = end()
+        assert (status, answer["reason"][:10]) == (422, "non_finite")
+    assert coordinator.progress()["phase"] == "Running"
+    assert maker.deliver(1, task["base"]["id"], save(model(1.0, values=1000))) == "accepted"
 
 
 # -- the job file while it runs ---------------------------------------------------------------------------------------------------------
