@@ -30,8 +30,9 @@ from fedcore.engine.engine import Engine
 from fedcore.engine.reasons import EndReason
 from fedcore.jobfile import InvalidJob, dump_job
 from fedcore.log import log_event
+from fedcore.report.identity import AnotherRun, check_same_run
 from fedcore.report.lock import RunDirectoryLocked, lock_run_dir
-from fedcore.report.rundir import JOB, SPOOL, VERSIONS, is_finished, write_atomically
+from fedcore.report.rundir import JOB, SPOOL, VERSIONS, write_atomically
 
 if TYPE_CHECKING:
     from fedcore.coordinator.options import Options
@@ -107,8 +108,10 @@ class _Coordinator:
 
     async def run(self) -> int:
         options = self._options
-        if is_finished(options.run_dir):
-            raise Refused(f"{options.run_dir} holds a run that has ended; choose another --run-dir")
+        try:
+            check_same_run(self._input.job, options.run_dir)
+        except AnotherRun as error:
+            raise Refused(str(error)) from None
         stopped = self._watch_signals()
         try:
             service, resumed, initial = self._build()

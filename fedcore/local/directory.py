@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fedcore.jobfile import InvalidJob, dump_job, load_job
+from fedcore.jobfile import dump_job
+from fedcore.report.identity import AnotherRun, check_same_run
 from fedcore.report.lock import RUNNER_LOCK, RunDirectoryLocked, lock_run_dir
-from fedcore.report.rundir import EVENTS, JOB, LOGS, is_finished, new_run_dir, read_events, write_atomically
+from fedcore.report.rundir import EVENTS, JOB, LOGS, new_run_dir, read_events, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,6 @@ __all__ = ["RunDirectory", "RunDirectoryError", "open_run_directory"]
 _PRIVATE = ".local"
 _PREDECESSOR_SECONDS = 3.0
 _LOOK_SECONDS = 0.02
-_FIXED = ("seed", "task", "workload", "aggregation")
-"""Parts of the spec that make a run what it is: with another value its earlier rounds would mean something else."""
 
 
 class RunDirectoryError(Exception):
@@ -84,12 +83,15 @@ def open_run_directory(job: FederatedJob, asked: Path | None, base: Path) -> Run
         raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
     try:
         _wait_for_predecessor(path)
-        _check_same_run(job, path)
+        check_same_run(job, path)
         (path / LOGS).mkdir(exist_ok=True)
         shutil.rmtree(path / _PRIVATE, ignore_errors=True)
         (path / _PRIVATE).mkdir(mode=0o700)
         attempts = _attempts(path)
         write_atomically(path / JOB, dump_job(job))
+    except AnotherRun as error:
+        os.close(lock)
+        raise RunDirectoryError(str(error)) from None
     except OSError as error:
         os.close(lock)
         raise RunDirectoryError(f"{path} cannot be a run directory: {error.strerror or error}") from error
@@ -113,28 +115,6 @@ def _wait_for_predecessor(path: Path) -> None:
             time.sleep(_LOOK_SECONDS)
         else:
             return
-
-
-def _check_same_run(job: FederatedJob, path: Path) -> None:
-    if is_finished(path):
-        raise RunDirectoryError(f"{path} holds a run that has finished; choose another directory")
-    if not (path / JOB).exists():
-        return
-    try:
-        before = load_job(path / JOB)
-    except InvalidJob as error:
-        raise RunDirectoryError(f"{path / JOB} cannot be read, so this run cannot be resumed: {error}") from error
-    if before.metadata.name != job.metadata.name:
-        raise RunDirectoryError(
-            f'{path} holds an unfinished run of "{before.metadata.name}", not of "{job.metadata.name}"; choose another directory'
-        )
-    changed = [f"spec.{part}" for part in _FIXED if getattr(before.spec, part) != getattr(job.spec, part)]
-    if job.spec.rounds < before.spec.rounds:
-        changed.append(f"spec.rounds (it may only grow, from {before.spec.rounds})")
-    if changed:
-        raise RunDirectoryError(
-            f"{path} holds an unfinished run of this job with another {' and '.join(changed)}; undo the change, or choose another directory"
-        )
 
 
 def _attempts(path: Path) -> dict[str, int]:

@@ -118,6 +118,31 @@ def test_job_file_that_is_not_there_is_refused(refused, tmp_path):
     assert "nowhere.json" in refused(job=tmp_path / "nowhere.json")
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        pytest.param(("{name: demo}", "{name: other}"), 'an unfinished run of "demo", not of "other"', id="another job"),
+        pytest.param(("rounds: 2", "rounds: 2\n  seed: 7"), "another spec.seed", id="another seed"),
+        pytest.param(("nobody:", "somebody:"), "another spec.task", id="another task"),
+        pytest.param(("rounds: 2", "rounds: 1"), "spec.rounds (it may only grow, from 2)", id="fewer rounds"),
+    ],
+)
+def test_run_directory_of_another_run_is_refused_and_left_alone(refused, start, tmp_path, other, said):
+    coordinator = start()
+    stop_coordinator(coordinator)
+    before = {path: path.read_bytes() for path in sorted(coordinator.run_dir.rglob("*")) if path.is_file()}
+    message = refused(job().replace(*other))
+    assert said in message
+    assert str(coordinator.run_dir) in message
+    assert {path: path.read_bytes() for path in sorted(coordinator.run_dir.rglob("*")) if path.is_file()} == before
+
+
+def test_run_directory_with_a_job_that_cannot_be_read_is_refused(refused, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "job.yaml").write_text("spec: [")
+    assert "job.yaml cannot be read, so this run cannot be resumed" in refused()
+
+
 def broken_weights():
     complex_header = b'{"w":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}'
     whole = save(model(values=10))

@@ -97,7 +97,7 @@ def test_a_log_that_takes_nothing_more(runs):
     assert all(done.events)
     refused = runs.run()
     assert refused.exit_code == 2
-    assert "holds a run that has finished" in refused.stderr
+    assert "holds a run that has ended" in refused.stderr
 
 
 def test_a_disk_that_is_full_from_the_start(runs, disk):

@@ -72,7 +72,7 @@ def test_a_run_directory_in_use(runs, lock):
 def test_a_run_directory_whose_run_has_ended(runs, undisturbed):
     fields, ended = undisturbed
     before = files(ended.run_dir)
-    assert_refused(runs, fields, f"{ended.run_dir} holds a run that has finished", run_dir=ended.run_dir)
+    assert_refused(runs, fields, f"{ended.run_dir} holds a run that has ended", run_dir=ended.run_dir)
     assert files(ended.run_dir) == before
 
 

@@ -86,7 +86,7 @@ def test_an_unfinished_one_goes_on_with_higher_attempts(tmp_path, opened):
 def test_a_finished_one_is_refused(tmp_path, opened):
     opened()
     write_events(tmp_path, {"event": "run_started"}, {"event": "run_finished"})
-    with pytest.raises(RunDirectoryError, match="has finished; choose another directory"):
+    with pytest.raises(RunDirectoryError, match="has ended; choose another directory"):
         opened()
 
 

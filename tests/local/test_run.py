@@ -127,7 +127,7 @@ def test_an_interrupted_run_is_resumed_and_a_finished_one_refused(runs):
 
     refused = runs.run("--rounds", "6", "--json")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "has finished" in refused.stderr
+    assert "has ended" in refused.stderr
 
 
 def test_a_second_signal_kills(runs):
