@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import socket
+import http.client
 import xmlrpc.client
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from fedcore.wire.protocol import FaultCode
+from fedcore.wire.xmlrpc import RpcFault, parse_response
 from support.coordinator import TOKEN, Worker, model
 
 MEMORY_MB = 64
 plain_and_tls = pytest.mark.parametrize("coordinator", ["plain", "TLS"], indirect=True)
-BOMB = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
-<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><methodCall><methodName>fedcore.status</methodName><params><param><value>
-<string>&c;</string></value></param></params></methodCall>"""
+
+
+def entity_bomb(levels=9):
+    """A call of a kilobyte that is ten billion characters once its entities are expanded."""
+    entities = '<!ENTITY e0 "aaaaaaaaaa">' + "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(levels))
+    return f"""<?xml version="1.0"?><!DOCTYPE bomb [{entities}]><methodCall><methodName>fedcore.status</methodName><params><param><value>
+<string>&e{levels};</string></value></param></params></methodCall>"""
+
+
+def one_large_entity(times=2_000):
+    """No nesting, which parsers have limits for: 100 kB, two thousand times."""
+    return f"""<?xml version="1.0"?><!DOCTYPE bomb [<!ENTITY a "{"a" * 100_000}">]><methodCall><methodName>fedcore.status</methodName>
+<params><param><value><string>{"&a;" * times}</string></value></param></params></methodCall>"""
 
 
 @pytest.fixture
@@ -27,6 +40,10 @@ def unharmed(coordinator, open_round):
     assert coordinator.peak_mb() - before < MEMORY_MB
     for worker in coordinator.workers:
         assert worker.deliver(1, open_round, save(model(1.0))) == "accepted"
+    assert_closed(coordinator)
+
+
+def assert_closed(coordinator):
     assert coordinator.workers[0].task()["round"] == 2
     closed = coordinator.events("round_closed")
     assert [(event["accepted"], event["outcome"]) for event in closed] == [(2, "full")]
@@ -134,9 +151,18 @@ def test_gzip_bomb_is_refused_unopened(coordinator, unharmed):
     assert coordinator.raw(head.encode(), bomb) in {413, 415}
 
 
-def test_entity_bomb_is_a_fault(coordinator, unharmed):
-    head = f"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(BOMB)}\r\n\r\n"
-    assert coordinator.raw(head.encode(), BOMB.encode()) in {200, 400}
+@pytest.mark.parametrize("bomb", [entity_bomb(), one_large_entity()], ids=["entities in entities", "one large entity"])
+@pytest.mark.parametrize("known", [True, False], ids=["of a worker", "of a stranger"])
+def test_entity_bomb_is_a_fault(coordinator, unharmed, bomb, known):
+    headers = {"Content-Type": "text/xml"}
+    if known:
+        headers["Authorization"] = f"Bearer {coordinator.workers[0].session}"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", coordinator.port, timeout=20)) as connection:
+        connection.request("POST", "/RPC2", bomb, headers)
+        answer = connection.getresponse().read()
+    with pytest.raises(RpcFault, match=r"^bad_request: a document type or an entity is declared$") as fault:
+        parse_response(answer)
+    assert fault.value.code is FaultCode.BAD_REQUEST
     assert coordinator.progress()["accepted"] == 0
 
 
@@ -157,27 +183,33 @@ def test_strangers_get_nothing(coordinator, unharmed):
     }
 
 
+def status_of(sock):
+    """Read the status of the answer that comes on a connection."""
+    with sock.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
+
+
 @plain_and_tls
-def test_five_hundred_idle_connections_and_a_slow_sender_starve_nobody(coordinator, unharmed):
-    idle = []
-    try:
-        for _ in range(500):
-            sock = socket.create_connection(("127.0.0.1", coordinator.port), timeout=10)
+def test_five_hundred_idle_connections_and_a_slow_sender_starve_nobody(coordinator, open_round):
+    prompt, slow_worker = coordinator.workers
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(coordinator.connect()) for _ in range(500)]
+        for sock in idle:
             sock.sendall(b"POST /RPC2 HTTP/1.1\r\n")
-            idle.append(sock)
-        worker = coordinator.workers[1]
-        slow = coordinator.connect()
-        idle.append(slow)
+        slow = stack.enter_context(coordinator.connect())
         slow.sendall(
-            f"PUT /v1/uploads/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {worker.session}\r\nFedcore-Base: {unharmed}\r\n"
+            f"PUT /v1/uploads/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {slow_worker.session}\r\nFedcore-Base: {open_round}\r\n"
             "Content-Length: 2000000\r\n\r\nx".encode()
         )
         stranger = Worker(coordinator, 5)
-        with pytest.raises(xmlrpc.client.Fault):
+        with pytest.raises(xmlrpc.client.Fault, match="busy: index 5 is outside"):
             stranger.register(token=TOKEN, index=5)
         assert coordinator.progress()["registered"] == 2
-        for worker in coordinator.workers:
-            assert worker.rpc.fedcore.status(worker.session)["round"] == 1
-    finally:
-        for sock in idle:
-            sock.close()
+        assert prompt.deliver(1, open_round, save(model(1.0))) == "accepted"
+        assert slow_worker.rpc.fedcore.status(slow_worker.session)["round"] == 1
+
+        assert status_of(slow) == 408  # after the ten seconds in which a body may find its pace
+        assert prompt.rpc.fedcore.status(prompt.session)["accepted"] == 1
+        assert slow_worker.deliver(1, open_round, save(model(1.0))) == "accepted"
+        assert_closed(coordinator)
+        assert {status_of(sock) for sock in idle} == {408}
