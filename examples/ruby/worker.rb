@@ -84,8 +84,11 @@ class Worker
 
   def deliver(task)
     key = [task["round"], task["base"]["id"]]
-    @held = [key, train(task)] unless @held && @held[0] == key
-    return if @held[1].nil? # superseded
+    unless @held && @held[0] == key
+      @held = nil
+      update = train(task) or return # superseded: should the same round be handed out again, it is trained again
+      @held = [key, update]
+    end
     reply = call("submit", task["round"], @held[1])
     warn "round #{task['round']}: #{reply['result']} #{reply['reason']}"
     @held = nil if reply["result"] == "rejected"

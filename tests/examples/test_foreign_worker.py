@@ -11,9 +11,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from xmlrpc.client import Binary
+from xmlrpc.server import SimpleXMLRPCServer
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 ROOT = Path(__file__).parents[2]
 FEDCORE = str(Path(sys.executable).with_name("fedcore"))
@@ -35,10 +38,12 @@ spec:
 @pytest.fixture
 def ruby():
     found = shutil.which("ruby")
-    if found is None:
+    probe = ["ruby", "-e", 'require "xmlrpc/client"']
+    if found is None or subprocess.run(probe, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode != 0:
+        missing = "ruby with xmlrpc/client is not installed; Debian has it as the package ruby"
         if os.environ.get("CI"):
-            pytest.fail("ruby is not installed; Debian has it as the package ruby")
-        pytest.skip("ruby is not installed")
+            pytest.fail(missing)
+        pytest.skip(missing)
     return found
 
 
@@ -137,3 +142,60 @@ def test_a_ruby_worker_trains_beside_ours(ruby, spawn, tmp_path):
     theirs = [update for update in updates if update["worker"] == "ruby-1"]
     assert all(update["samples"] == IMAGES for update in theirs)
     assert theirs[1]["train_loss"] < theirs[0]["train_loss"]
+
+
+class Script:
+    """A coordinator that says what it is told to, and notes what it hears."""
+
+    def __init__(self, superseded):
+        self._superseded = superseded
+        self.heard = []
+        weights = {"hidden.weight": (784, 2), "hidden.bias": (2,), "output.weight": (2, 10), "output.bias": (10,)}
+        self._body = Binary(save({name: np.full(shape, 0.01, np.float32) for name, shape in weights.items()}))
+        self._server = SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False)
+        for name in ("register", "next_task", "heartbeat", "weights", "submit"):
+            self._server.register_function(getattr(self, name), f"fedcore.{name}")
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def register(self, _hello):
+        return {"session": "s", "heartbeat_seconds": 0.0}
+
+    def next_task(self, _session, _wait):
+        self.heard.append("next_task")
+        if "submit" in self.heard or len(self.heard) > 50:
+            return {"kind": "stop", "reason": "Completed"}
+        base = {"id": "b", "version": 0}
+        return {"kind": "train", "round": 1, "base": base, "work": {"epochs": 1.0, "deadline_seconds": 60.0}, "seed": 1}
+
+    def heartbeat(self, _session, _round, _done, _wait):
+        self.heard.append("heartbeat")
+        return {"superseded": self.heard.count("heartbeat") in self._superseded, "deadline_seconds": 60.0}
+
+    def weights(self, _session, _version):
+        self.heard.append("weights")
+        return self._body
+
+    def submit(self, _session, _round, _update):
+        self.heard.append("submit")
+        return {"result": "accepted", "reason": ""}
+
+
+def test_a_superseded_round_that_is_handed_out_again_is_trained_again(ruby, spawn, tmp_path):
+    script = Script(superseded={1, 2})
+    try:
+        (tmp_path / "images.csv").write_text("".join(f"{label},{','.join(['0'] * 783)},255\n" for label in range(3)))
+        foreign = spawn(ruby, str(ROOT / "examples/ruby/worker.rb"), script.url, str(tmp_path / "images.csv"))
+        assert foreign.wait() == 0, "".join(foreign.lines)
+    finally:
+        script.close()
+    interrupted = ["next_task", "weights", "heartbeat"]
+    assert script.heard[:6] == interrupted * 2
+    assert script.heard[6:8] == ["next_task", "weights"]
+    assert script.heard[-2:] == ["submit", "next_task"]
