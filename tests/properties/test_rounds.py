@@ -91,6 +91,7 @@ class Rounds(RuleBasedStateMachine):
         self.engine = Engine(self.spec, "run", self.now, saved=saved, lost_seconds=lost_seconds)
         self.open_tickets.clear()
         self.gone_for_good.clear()
+        self.decided = False
         self.pending = None
         self._take(self.engine.start(self.now))
 
@@ -113,8 +114,9 @@ class Rounds(RuleBasedStateMachine):
         assert fields["accepted"] == len(self.counted[number])
         assert fields["samples"] == self.samples[number]
 
-    def _judge_end(self, end):
-        match end.reason:
+    def _judge_end(self, reason):
+        """See that there is cause, at the moment of the decision: while a version is being written, the end itself comes later."""
+        match reason:
             case EndReason.COMPLETED:
                 assert self.engine.version == self.spec.rounds == len(self.closed)
             case EndReason.QUORUM_LOST:
@@ -172,12 +174,17 @@ class Rounds(RuleBasedStateMachine):
                     assert fields["lost_s"] == pytest.approx(self.lost_seconds, abs=2e-3)
                     self.lost_since = None
                 case ef.Finish():
-                    self._judge_end(effect)
+                    if not self.decided:
+                        self._judge_end(effect.reason)
                     self.ends.append(effect)
                 case ef.Shutdown():
                     assert self.ends
                     assert not self.shut
                     self.shut = True
+
+        if self.engine._pending_end is not None and not self.decided:
+            self.decided = True
+            self._judge_end(self.engine._pending_end[0])
 
     def _call(self, make):
         ticket = next(self.tickets)
