@@ -86,3 +86,17 @@ def test_a_data_folder_without_the_data(runs):
 def test_a_parameter_that_the_shipped_task_does_not_take(runs):
     fields = {"spec.task.entrypoint": "fedcore.tasks.mnist:numpy_task", "spec.task.parameters.learningRate": "fast"}
     assert_refused(runs, fields, "spec.task.parameters", "learningRate", "fast")
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        pytest.param("abc", "'abc' is not allowed; allowed: a whole number from 3 (one for each worker) to 12000", id="no number"),
+        pytest.param("2", "'2' is not allowed", id="fewer than workers"),
+        pytest.param("12001", "'12001' is not allowed", id="more than there are"),
+    ],
+)
+def test_a_number_of_images_that_cannot_be(runs, images, said):
+    fields = {"spec.task.entrypoint": "fedcore.tasks.mnist:numpy_task", "spec.task.parameters.images": images}
+    assert_refused(runs, {**fields, "spec.workers.replicas": 3}, "spec.task.parameters.images", said)
+    assert not runs.run_dir.exists()

@@ -1,4 +1,5 @@
 import gzip
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -6,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fedcore.tasks.mnist.dataset import SHIPPED, DigitsError, DownloadError, load_mnist
+from fedcore.tasks.mnist import dataset
+from fedcore.tasks.mnist.dataset import SHIPPED, DigitsError, DownloadError, count_training_images, load_mnist
 from fedcore.tasks.mnist.make_subset import main, stratified
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -42,6 +44,15 @@ def test_the_shipped_subset_is_whole_and_small():
         assert 0.085 < shares.min() <= shares.max() < 0.12
         assert len(set(digits.labels[:50].tolist())) == 10
         assert 25 < digits.images.mean() < 40
+
+
+def test_training_images_are_counted_without_reading_them(folder):
+    assert count_training_images() == len(load_mnist().train)
+    assert count_training_images("full") == 60_000
+    assert count_training_images("full", folder) == len(load_mnist("full", folder).train) == 50
+    (folder / NAMES[1]).write_bytes(b"<html>")
+    with pytest.raises(DigitsError, match="not an idx file"):
+        count_training_images("full", folder)
 
 
 def test_the_licence_lies_beside_the_data():
@@ -111,13 +122,67 @@ def test_without_folder_and_torchvision_the_way_out_is_named(monkeypatch):
         load_mnist("full")
 
 
-def test_a_failed_download_is_told_apart(monkeypatch):
+def test_a_failed_download_is_told_apart(monkeypatch, tmp_path):
     def refuse(*_args, **_options):
         raise RuntimeError("Error downloading")
 
     monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(MNIST=refuse))
+    monkeypatch.setattr(dataset, "gettempdir", lambda: str(tmp_path))
     with pytest.raises(DownloadError, match=r"failed: Error downloading; set FEDCORE_DATA"):
         load_mnist("full")
+    assert [path.name for path in tmp_path.iterdir()] == ["fedcore-mnist.lock"]
+
+
+SLOW_DOWNLOADER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+
+source, log = Path(sys.argv[1]), Path(sys.argv[2])
+
+def fetch(root, train, download):
+    with log.open("a") as calls:
+        calls.write(root + "\\n")
+    raw = Path(root) / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        content = path.read_bytes()
+        with (raw / path.name).open("wb", buffering=0) as file:
+            for start in range(0, len(content), 8192):
+                file.write(content[start:start + 8192])
+                time.sleep(0.02)
+
+sys.modules["torchvision"] = SimpleNamespace()
+sys.modules["torchvision.datasets"] = SimpleNamespace(MNIST=fetch)
+from fedcore.tasks.mnist.dataset import load_mnist
+print("ready", flush=True)
+sys.stdin.readline()
+print(len(load_mnist("full").train), flush=True)
+"""
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["nothing there", "a torn download there"])
+def test_workers_that_come_at_once_share_one_download(tmp_path, folder, torn):
+    source, shared, log = tmp_path / "source", tmp_path / "tmp", tmp_path / "log"
+    source.mkdir()
+    shared.mkdir()
+    for name in NAMES:
+        (folder / name).rename(source / name)
+    if torn:
+        (shared / "fedcore-mnist" / "MNIST" / "raw").mkdir(parents=True)
+        (shared / "fedcore-mnist" / "MNIST" / "raw" / NAMES[0]).write_bytes(b"half")
+    command = [sys.executable, "-c", SLOW_DOWNLOADER, str(source), str(log)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen(command, env={**os.environ, "TMPDIR": str(shared)}, **pipes) for _ in range(4)]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    said = [worker.communicate(timeout=60)[0] for worker in workers]
+    assert said == ["50\n"] * 4
+    assert len(log.read_text().splitlines()) == 1
+    assert sorted(path.name for path in shared.iterdir()) == ["fedcore-mnist", "fedcore-mnist.lock"]
 
 
 def test_stratified_keeps_proportions_to_within_one():

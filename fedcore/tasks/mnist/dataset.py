@@ -6,9 +6,12 @@ cannot scale differently.
 
 from __future__ import annotations
 
+import fcntl
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +19,16 @@ import numpy as np
 from fedcore.tasks.mnist.idx import IdxError, read_idx
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["SHIPPED", "Digits", "DigitsError", "DownloadError", "Mnist", "load_mnist"]
+__all__ = ["SHIPPED", "Digits", "DigitsError", "DownloadError", "Mnist", "count_training_images", "load_mnist"]
 
 SHIPPED = Path(__file__).parent / "data" / "mnist-subset.npz"
 """12,000 training and 2,000 test images, see the README beside it."""
 
+_TRAINING_IMAGES = {"shipped": 12_000, "full": 60_000}
 _FILES = {"train": "train-{}-ubyte", "test": "t10k-{}-ubyte"}
 
 
@@ -68,7 +74,7 @@ def load_mnist(dataset: str = "shipped", data_dir: Path | None = None) -> Mnist:
         ``shipped``: the subset in the package. ``full``: 60,000 and 10,000 images.
     data_dir : Path or None
         Folder of the whole set (``FEDCORE_DATA``): the four idx files, compressed or not, in it or in ``MNIST/raw`` below. None:
-        torchvision downloads them once, into its own layout below the folder for temporary files.
+        torchvision downloads them once, into its own layout below the folder for temporary files; whoever comes meanwhile waits.
 
     Raises
     ------
@@ -84,6 +90,22 @@ def load_mnist(dataset: str = "shipped", data_dir: Path | None = None) -> Mnist:
                 Digits(arrays["test_images"], arrays["test_labels"]),
             )
     return _read_folder(_download() if data_dir is None else data_dir)
+
+
+def count_training_images(dataset: str = "shipped", data_dir: Path | None = None) -> int:
+    """Return how many images `load_mnist` would train on, without reading one: a folder's labels tell.
+
+    Raises
+    ------
+    DigitsError
+        The folder lacks files, or the labels are broken.
+    """
+    if dataset == "shipped" or data_dir is None:
+        return _TRAINING_IMAGES[dataset]
+    try:
+        return len(read_idx(find_files(data_dir)["train labels-idx1"], 1))
+    except IdxError as error:
+        raise DigitsError(str(error)) from error
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -130,6 +152,7 @@ def _read_folder(folder: Path) -> Mnist:
 
 
 def _download() -> Path:
+    """Return the folder of the whole set, fetched once for all workers of this machine."""
     folder = Path(gettempdir()) / "fedcore-mnist"
     try:
         from torchvision.datasets import MNIST
@@ -138,7 +161,29 @@ def _download() -> Path:
             'dataset "full" needs FEDCORE_DATA, the folder of the MNIST files, or torchvision to fetch them: pip install "fedcore[torch]"'
         ) from error
     try:
-        MNIST(str(folder), train=True, download=True)
+        with _alone(folder.with_suffix(".lock")):
+            if not _complete(folder):
+                with TemporaryDirectory(prefix="fedcore-mnist-", dir=folder.parent) as own:
+                    MNIST(own, train=True, download=True)
+                    rmtree(folder, ignore_errors=True)  # of a download that was broken off before there was a folder of its own for each
+                    Path(own).replace(folder)
+                    Path(own).mkdir()  # what the context takes away
     except (OSError, RuntimeError) as error:
         raise DownloadError(f"the download of MNIST failed: {error}; set FEDCORE_DATA to a folder that has its files") from error
     return folder
+
+
+def _complete(folder: Path) -> bool:
+    try:
+        find_files(folder)
+    except DigitsError:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process is in here; a process that ends, however it does, lets the next one in."""
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

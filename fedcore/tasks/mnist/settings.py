@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedcore.tasks.mnist.dataset import Digits, DigitsError, find_files, load_mnist
+from fedcore.tasks.mnist.dataset import Digits, DigitsError, count_training_images, load_mnist
 from fedcore.tasks.parameters import InvalidParameter, Parameters
 from fedcore.tasks.partition import evaluation_share, parse_partition
 
@@ -56,10 +56,7 @@ def prepare(context: Context, *, learning_rate: float, momentum: float) -> Setti
     asked = _read(context, learning_rate, momentum)
     with _no_digits(asked.dataset):
         mnist = load_mnist(asked.dataset, context.data_dir)
-    total = len(mnist.train)
-    images = int(asked.images) if asked.images.isdecimal() else total if not asked.images else 0
-    if not context.replicas <= images <= total:
-        raise InvalidParameter("images", asked.images, f"a whole number from {context.replicas} (one for each worker) to {total}")
+    images = _images(asked, context.replicas, len(mnist.train))
     share = asked.partition.share(mnist.train.labels, images=images, index=context.index, replicas=context.replicas, seed=context.seed)
     held_out = evaluation_share(len(mnist.test), index=context.index, replicas=context.replicas)
     return Settings(asked.rate, asked.batch, asked.momentum, asked.mu, mnist.train.take(share), mnist.test.take(held_out))
@@ -74,9 +71,9 @@ def check(context: Context) -> None:
         As `prepare` would.
     """
     asked = _read(context, 0.1, 0.0)
-    if asked.dataset == "full" and context.data_dir is not None:
-        with _no_digits(asked.dataset):
-            find_files(context.data_dir)
+    with _no_digits(asked.dataset):
+        total = count_training_images(asked.dataset, context.data_dir)
+    _images(asked, context.replicas, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +101,14 @@ def _read(context: Context, learning_rate: float, momentum: float) -> _Asked:
     )
     parameters.finish()
     return asked
+
+
+def _images(asked: _Asked, replicas: int, total: int) -> int:
+    """Return how many training images the job uses, of ``total`` that there are."""
+    images = int(asked.images) if asked.images.isdecimal() else total if not asked.images else 0
+    if not replicas <= images <= total:
+        raise InvalidParameter("images", asked.images, f"a whole number from {replicas} (one for each worker) to {total}")
+    return images
 
 
 @contextmanager
