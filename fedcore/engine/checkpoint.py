@@ -23,6 +23,7 @@ class Saved:
     size_bytes: int
     attempts: dict[str, int] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    displaced: dict[str, dict[str, int]] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     metrics_version: int | None = None
@@ -42,6 +43,7 @@ class Saved:
             size_bytes=state["size_bytes"],
             attempts=dict(state["attempts"]),
             names=dict(state["names"]),
+            displaced={index: dict(before) for index, before in state.get("displaced", {}).items()},
             paces={index: Pace(**pace) for index, pace in state["paces"].items()},
             metrics=dict(state["metrics"]),
             metrics_version=state["metrics_version"],

@@ -81,6 +81,8 @@ class Members:
     """Highest attempt seen of each index; kept in the checkpoint, so that a predecessor stays refused after a restart."""
     names: dict[int, str] = field(default_factory=dict)
     """Name of each index ever registered; a worker without an index gets its old place back by it."""
+    displaced: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Highest attempts of those whose place another name has taken: they stay refused there, whatever attempt the newcomer is at."""
     live_count: int = 0
     _by_index: dict[int, Worker] = field(default_factory=dict)
     _by_session: dict[str, Worker] = field(default_factory=dict)
@@ -88,9 +90,16 @@ class Members:
     _retired: dict[str, Worker] = field(default_factory=dict)
 
     @classmethod
-    def restore(cls, replicas: int, attempts: Mapping[str, int], names: Mapping[str, str]) -> Members:
+    def restore(
+        cls, replicas: int, attempts: Mapping[str, int], names: Mapping[str, str], displaced: Mapping[str, Mapping[str, int]]
+    ) -> Members:
         """Build from what a checkpoint keeps."""
-        return cls(replicas, {int(i): a for i, a in attempts.items()}, {int(i): n for i, n in names.items()})
+        return cls(
+            replicas,
+            {int(i): a for i, a in attempts.items()},
+            {int(i): n for i, n in names.items()},
+            {int(i): dict(before) for i, before in displaced.items()},
+        )
 
     def live(self) -> Iterator[Worker]:
         """Yield live workers, lowest index first."""
@@ -161,7 +170,8 @@ class Members:
             return refused
         known = self._by_index.get(index)
         seen = self.attempts.get(index)
-        kind = "new" if seen is None else "restart" if hello.attempt > seen else "reconnect"
+        before = self.names.get(index, hello.name)
+        kind = "new" if seen is None or before != hello.name else "restart" if hello.attempt > seen else "reconnect"
         if known is not None and known.preparing and known.instance == hello.instance:
             kind = known.kind
         if known is not None:
@@ -183,6 +193,9 @@ class Members:
             live=hello.samples > 0,
         )
         self._by_index[index] = self._by_session[session] = worker
+        if seen is not None and before != hello.name:
+            self.displaced.setdefault(index, {})[before] = seen
+        self.displaced.get(index, {}).pop(hello.name, None)
         self.attempts[index] = hello.attempt
         self.names[index] = hello.name
         self.live_count += worker.live
@@ -208,6 +221,8 @@ class Members:
         known = self._by_index.get(index)
         if known is not None and known.name != hello.name and not known.live and hello.index is None:
             return None  # a named newcomer takes the place of a lost worker
+        if hello.attempt <= self.displaced.get(index, {}).get(hello.name, 0):
+            return Fault(FaultCode.REPLACED, f'"{self.names[index]}" has taken the place {index} of "{hello.name}"')
         if hello.attempt < self.attempts.get(index, 0):
             return Fault(FaultCode.REPLACED, f"attempt {self.attempts[index]} of worker {index} has registered")
         if known is not None and known.live and known.instance != hello.instance and hello.attempt == known.attempt:

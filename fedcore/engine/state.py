@@ -158,7 +158,7 @@ class State:
 
     def _restore(self, saved: Saved, now: float, lost_seconds: float) -> None:
         self.version, self.base, self._size_bytes = saved.version, saved.base, saved.size_bytes
-        self.members = Members.restore(self.spec.workers.replicas, saved.attempts, saved.names)
+        self.members = Members.restore(self.spec.workers.replicas, saved.attempts, saved.names, saved.displaced)
         self.metrics, self.metrics_version = dict(saved.metrics), saved.metrics_version
         self._paces = {int(index): pace for index, pace in saved.paces.items()}
         self._lenient_until = now + MISSED_HEARTBEATS * heartbeat_seconds(self.spec.workers.replicas)
@@ -172,6 +172,7 @@ class State:
             size_bytes=0,
             attempts={str(i): a for i, a in sorted(self.members.attempts.items())},
             names={str(i): n for i, n in sorted(self.members.names.items())},
+            displaced={str(i): dict(before) for i, before in sorted(self.members.displaced.items()) if before},
             paces={str(i): p for i, p in sorted(self._paces.items())},
             metrics=self.metrics,
             metrics_version=self.metrics_version,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fedcore.engine import effects as ef
 from fedcore.engine import events as ev
 from fedcore.engine.checkpoint import Saved
 from fedcore.engine.reasons import EndReason, Phase, Rejection
-from fedcore.wire.protocol import FaultCode, TaskKind
+from fedcore.wire.protocol import FaultCode, Hello, TaskKind, UpdateReport
 
 FULL = {"percent": 100}
 
@@ -416,6 +418,38 @@ def test_same_process_may_register_again(bottle):
     job.register(0)
     assert job.register(0, session="s2").session == "s2"
     assert job.events("worker_registered")[-1]["kind"] == "reconnect"
+
+
+def arrive(job, name, *, attempt=1, index=None, session=None):
+    hello = Hello(protocol="1", name=name, index=index, attempt=attempt, instance=f"{name}.{attempt}", samples=100)
+    return job.reply(lambda ticket: ev.Registered(ticket, hello, session or f"{name}.{attempt}"))
+
+
+def test_newcomer_in_a_lost_workers_place_keeps_it(bottle):
+    job = bottle(1, quorum=FULL, task={"entrypoint": "a:b", "initialWeights": "w"})
+    assert arrive(job, "a", attempt=3).index == 0
+    job.wait(16)
+    assert arrive(job, "b").index == 0
+    assert job.events("worker_registered")[-1]["kind"] == "new"
+    for _ in range(2):
+        assert arrive(job, "b", index=0, session="again").index == 0  # as a worker registers again: with the index it was given
+        assert job.events("worker_registered")[-1]["kind"] == "reconnect"
+        assert arrive(job, "a", attempt=3, index=0).code is FaultCode.REPLACED
+        assert arrive(job, "a", attempt=2, index=0).code is FaultCode.REPLACED
+        body = UpdateReport(base="base0", samples=100, upload="u", seconds=1.0)
+        job.reply(lambda ticket: ev.Submitted("again", ticket, 1, body, 1000))  # noqa: B023 - called at once
+        saved = Saved.from_json(json.loads(json.dumps({**job.versions[1], "base": "base1", "size_bytes": 1000})))
+        job = bottle(1, quorum=FULL, task={"entrypoint": "a:b", "initialWeights": "w"}, saved=saved)
+        job.versions[1] = {**saved.to_json()}
+    assert arrive(job, "a", attempt=4, index=0).index == 0
+    assert arrive(job, "b", index=0).code is FaultCode.REPLACED
+
+
+def test_worker_of_another_name_at_an_index_is_new(bottle):
+    job = bottle(2, quorum=FULL)
+    arrive(job, "a", index=0)
+    arrive(job, "b", index=0, attempt=2)
+    assert [event["kind"] for event in job.events("worker_registered")] == ["new", "new"]
 
 
 def test_lost_worker_comes_back_with_its_session(bottle):
