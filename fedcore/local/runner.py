@@ -27,7 +27,6 @@ from fedcore.local.tail import EventTail
 from fedcore.report.rundir import (
     EVENTS,
     JOB_INPUT,
-    MODEL,
     SUMMARY,
     format_time,
     publish_newest_version,
@@ -254,11 +253,10 @@ class _Runner:
                 self._view.event(events[-1])
                 with self._noting_failure():
                     self._tail.append_after((json.dumps(events[-1], ensure_ascii=False) + "\n").encode())
+        # The coordinator has done both, unless it was killed on the way; done again they change nothing.
+        for complete in (rebuild_tables, publish_newest_version):
             with self._noting_failure():
-                rebuild_tables(path)
-        if end is not None or not (path / MODEL).exists():
-            with self._noting_failure():
-                publish_newest_version(path)
+                complete(path)
         for kill in self._faults.unfired:
             self._note("fault_unfired", {"kill": kill.process, "round": kill.round})
         summary = summarise(
