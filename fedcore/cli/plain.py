@@ -17,6 +17,7 @@ _MATTER = frozenset(
     {
         *("run_started", "coordinator_resumed", "coordinator_exited", "coordinator_gave_up", "worker_exited", "worker_gave_up"),
         *("worker_lost", "quorum_lost", "quorum_regained", "round_deadline_missed", "round_closed", "run_finished", "run_interrupted"),
+        "spec_changed",
         *("fault", "fault_unfired"),
     }
 )

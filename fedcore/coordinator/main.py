@@ -20,7 +20,7 @@ from fedcore.coordinator.http import Server
 from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
-from fedcore.coordinator.resume import active_seconds, complete_the_log, lost_seconds
+from fedcore.coordinator.resume import active_seconds, complete_the_log, last_size, lost_seconds
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool
 from fedcore.coordinator.stamp import stamp
@@ -171,9 +171,7 @@ class _Coordinator:
                     "run_id": run_id,
                     "job": job.name,
                     "version": 0,
-                    "rounds": job.spec.rounds,
-                    "workers": job.spec.workers.replicas,
-                    "required": engine.required,
+                    **engine.size,
                     "seed": job.spec.seed,
                 },
             )
@@ -181,6 +179,8 @@ class _Coordinator:
             if resumed is not None:
                 complete_the_log(journal, resumed)
             journal.append("coordinator_resumed", {"round": engine.current_round + 1, "version": engine.version})
+            if engine.size != last_size(journal.past):
+                journal.append("spec_changed", engine.size)
         spool = Spool(options.run_dir / SPOOL)
         service = Service(
             engine,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fedcore.coordinator.journal import Journal
     from fedcore.coordinator.versions import Stored
 
-__all__ = ["active_seconds", "complete_the_log", "lost_seconds"]
+__all__ = ["active_seconds", "complete_the_log", "last_size", "lost_seconds"]
 
 _LEAST_LOST_SECONDS = 0.001
 """A quorum that was lost in the last line of the log: the clock runs, and 0 would say that it does not."""
@@ -36,6 +36,12 @@ def lost_seconds(past: Sequence[dict[str, Any]]) -> float:
     if place is None or past[place]["event"] == "quorum_regained":
         return 0.0
     return max(active_seconds(past[place:]), _LEAST_LOST_SECONDS)
+
+
+def last_size(past: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return rounds, workers and required as the log last had them."""
+    last: dict[str, Any] = next((event for event in reversed(past) if event["event"] in {"run_started", "spec_changed"}), {})
+    return {key: last.get(key) for key in ("rounds", "workers", "required")}
 
 
 def complete_the_log(journal: Journal, resumed: Stored) -> None:

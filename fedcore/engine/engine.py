@@ -226,9 +226,11 @@ class Engine(Calls):
 
     def _change(self, spec: Spec, now: float) -> None:
         """Take over what may change while the job runs; what defines its result stays as it was."""
-        old = self.spec
+        old, before = self.spec, self.size
         kept = {name: getattr(old, name) for name in ("seed", "task", "workload", "aggregation", "coordinator", "security")}
         self.spec = spec.model_copy(update={**kept, "rounds": max(spec.rounds, old.rounds)})
+        if self.size != before:
+            self._record("spec_changed", **self.size)
         if spec.workers.replicas != old.workers.replicas:
             for worker in self.members.resize(spec.workers.replicas):
                 parked = self._polls.take(worker.session, Call.TASK)

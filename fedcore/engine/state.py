@@ -108,6 +108,11 @@ class State:
         return required(self.spec.quorum, self.spec.workers.replicas)
 
     @property
+    def size(self) -> dict[str, int]:
+        """What of the job the log repeats: its rounds, its workers, and how many updates close a round."""
+        return {"rounds": self.spec.rounds, "workers": self.spec.workers.replicas, "required": self.required}
+
+    @property
     def phase(self) -> Phase:
         """Phase of the job."""
         if self.end is not None:

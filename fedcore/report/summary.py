@@ -58,7 +58,7 @@ def summarise(
     started: Mapping[str, Any] = {}
     finished: Mapping[str, Any] | None = None
     last: Mapping[str, Any] | None = None
-    required = None
+    size: Mapping[str, Any] = {}
     completed: dict[int, bool] = {}
     reached: tuple[int, int, int] | None = None
     measured: Mapping[str, Any] = {}
@@ -79,11 +79,13 @@ def summarise(
                 of_process[key] = event[key]
         match event["event"]:
             case "run_started":
-                started, required = started or event, event.get("required")
+                started = started or event
+                size = event
+            case "spec_changed":
+                size = event
             case "worker_registered":
                 attempts[event["worker"]] = max(attempts.get(event["worker"], 1), event["attempt"])
             case "round_opened":
-                required = event.get("required", required)
                 if reached is not None and reached[0] < event["round"] and reached[0] not in completed:
                     completed[reached[0]] = open_accepted[1] >= reached[1]  # durable, but the coordinator died before it said so
                 reached = (event["round"], event.get("required", 0), resume)
@@ -117,10 +119,10 @@ def summarise(
         "run_id": started.get("run_id", ""),
         **end_fields,
         "rounds_completed": len(completed),
-        "rounds_target": started.get("rounds"),
+        "rounds_target": size.get("rounds"),
         "metrics": metrics or None,
         "duration_s": round(duration, 3),
-        "quorum": {"required": required, "rounds_with_quorum": sum(completed.values())},
+        "quorum": {"required": size.get("required"), "rounds_with_quorum": sum(completed.values())},
         "updates": updates,
         "worker_restarts": sum(a - 1 for a in attempts.values()) if worker_restarts is None else worker_restarts,
         "coordinator_restarts": resume if coordinator_restarts is None else coordinator_restarts,

@@ -104,6 +104,9 @@ class Tables:
                 self._here.counts["lost"] += 1
             case "round_deadline_missed":
                 self._here.counts["deadlines_missed"] += 1
+            case "spec_changed":
+                if self._open is not None and self._open.closed is None:
+                    self._open.required = event["required"]
             case "round_closed":
                 return self._closed(event)
             case "evaluated":

@@ -405,6 +405,19 @@ def test_rounds_may_grow_and_never_shrink(bottle):
     assert job.engine.spec.rounds == 2
 
 
+def test_changes_that_the_log_repeats_are_told_once(bottle):
+    job = bottle(4, rounds=2)
+    job.begin()
+    quorum = job.spec.quorum.model_copy(update={"grace_seconds": 7})
+    job.send(ev.SpecChanged(job.spec.model_copy(update={"quorum": quorum})))
+    assert job.events("spec_changed") == []
+    workers = job.spec.workers.model_copy(update={"replicas": 8})
+    grown = job.spec.model_copy(update={"rounds": 5, "workers": workers})
+    job.send(ev.SpecChanged(grown))
+    job.send(ev.SpecChanged(grown))
+    assert job.events("spec_changed") == [{"rounds": 5, "workers": 8, "required": 6}]
+
+
 def test_same_attempt_from_another_process_is_refused_while_the_first_lives(bottle):
     job = bottle(2)
     job.register(0)

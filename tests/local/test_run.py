@@ -117,15 +117,16 @@ def test_an_interrupted_run_is_resumed_and_a_finished_one_refused(runs):
     assert "✖ Interrupted" in stopped.stdout
     assert runs.children() == []
 
-    closed = stopped.summary["rounds_completed"]
-    resumed = runs.run("--rounds", "6", "--json")
+    closed, target = stopped.summary["rounds_completed"], stopped.summary["rounds_target"]
+    resumed = runs.run("--rounds", "7", "--json")
     assert resumed.exit_code == 0, resumed.stderr
-    assert (resumed.summary["run_id"], resumed.summary["rounds_completed"]) == (stopped.summary["run_id"], 6)
+    assert (resumed.summary["run_id"], resumed.summary["rounds_completed"]) == (stopped.summary["run_id"], 7)
+    assert (target, resumed.summary["rounds_target"]) == (6, 7)
     assert closed < 6
-    assert resumed.summary["metrics"]["accuracy"] == pytest.approx(0.6)
-    assert [int(row["round"]) for row in resumed.rounds] == [1, 2, 3, 4, 5, 6]
+    assert resumed.summary["metrics"]["accuracy"] == pytest.approx(0.7)
+    assert [int(row["round"]) for row in resumed.rounds] == [1, 2, 3, 4, 5, 6, 7]
 
-    refused = runs.run("--rounds", "6", "--json")
+    refused = runs.run("--rounds", "7", "--json")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "has ended" in refused.stderr
 

@@ -166,6 +166,8 @@ class Rounds(RuleBasedStateMachine):
                     self.closed.append(fields["round"])
                 case ef.Record("round_opened" | "round_deadline_missed", fields):
                     assert fields["required"] == self.required
+                case ef.Record("spec_changed", fields):
+                    assert fields == {"rounds": self.spec.rounds, "workers": self.spec.workers.replicas, "required": self.required}
                 case ef.Record("quorum_lost", fields):
                     assert fields["required"] == self.required
                     assert self.lost_since is None, "lost twice"

@@ -39,6 +39,12 @@ def test_a_failed_run_after_a_resume(resumed):
     assert summary["bytes"] == {"sent": 1010, "received": 920}
 
 
+def test_a_job_that_grew_while_it_ran(two_rounds):
+    two_rounds.insert(-1, {**two_rounds[-2], "event": "spec_changed", "rounds": 9, "workers": 4, "required": 3})
+    summary = summarise(two_rounds, run_dir=Path("/runs/a"))
+    assert (summary["rounds_target"], summary["quorum"]["required"]) == (9, 3)
+
+
 def test_metrics_of_an_older_version_are_not_those_of_the_final_model(two_rounds):
     events = [event for event in two_rounds if event.get("version") != 2]
     assert summarise(events, run_dir=Path("/runs/a"))["metrics"] is None

@@ -58,6 +58,12 @@ def test_a_round_open_at_the_end_is_aborted(resumed):
     assert (last["stragglers"], last["samples"], last["accuracy"]) == (None, None, None)
 
 
+def test_required_of_an_open_round_follows_the_job(resumed):
+    resumed.insert(-1, {**resumed[-2], "event": "spec_changed", "rounds": 9, "workers": 4, "required": 3})
+    last = rows_of(resumed, "rounds")[-1]
+    assert (last["outcome"], last["required"]) == ("aborted", 3)
+
+
 def test_an_aborted_round_that_the_coordinator_closed_has_one_row(resumed):
     end = resumed.pop()
     resumed.closed(31.5, 2, resume=1, outcome="aborted", duration_s=20.0, accepted=1, stragglers=1)
