@@ -62,7 +62,7 @@ class TransferEndpoint:
         if not base and round_number:  # the first weights start from nothing
             raise HttpRefusal(400, "the header Fedcore-Base is required: the id of the version the update starts from")
         async with self._only(session, connection), self._uploads.taken(session):
-            if self._uploading[session] is not connection:
+            if self._uploading.get(session) is not connection:
                 raise Incomplete("a newer upload of this session has come")
             sink = await self._app.upload(session, round_number, base, length)
             if isinstance(sink, Refusal):

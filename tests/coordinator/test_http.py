@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import select
 import socket
 import time
 import tracemalloc
