@@ -13,11 +13,11 @@ import numpy as np
 
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
-from fedcore.aggregation.sums import BLOCK_VALUES, Scratch, sum_of
+from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, Scratch, sum_of
 from fedcore.aggregation.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fedcore.aggregation.dtypes import Element, Raw
     from fedcore.aggregation.grid import Grid
@@ -28,6 +28,8 @@ __all__ = ["ExactMean", "MeanPiece", "NoUpdates", "UpdateRefused"]
 
 _LEAST_SHARE = 8
 """Blocks that are worth a lane of their own: 2 MB of float32."""
+_STRIPE = 4
+"""Blocks that a lane finishes at once, between two hand-overs."""
 
 
 class NoUpdates(ValueError):  # noqa: N818 - a state of the round
@@ -69,7 +71,7 @@ class _Block:
 def _blocks(grid: Grid, elements: Sequence[Element]) -> Iterator[_Block]:
     for index, (element, tensor) in enumerate(zip(elements, grid.layout.tensors, strict=True)):
         # Eight-byte values come by half as many, so that a piece stays at 256 KiB.
-        step = BLOCK_VALUES // 2 if element.size == 8 else BLOCK_VALUES
+        step = min(BLOCK_VALUES, BLOCK_BYTES // element.size)
         for start in range(0, tensor.values, step):
             yield _Block(index, start, min(start + step, tensor.values))
 
@@ -81,11 +83,17 @@ class _Lane:
         scratch = Scratch()
         self.rules: list[TensorSum] = [sum_of(element, grid.step(index), scratch) for index, element in enumerate(elements)]
         self._elements = elements
-        self._piece = np.empty(BLOCK_VALUES, np.uint64)
+        self._room = np.empty(_STRIPE * BLOCK_BYTES, np.uint8)
 
-    def raw(self, block: _Block) -> Raw:
-        """Return room for the values of a block."""
-        return self._piece.view(self._elements[block.index].unsigned)[: block.stop - block.start]
+    def raw(self, block: _Block, place: int = 0) -> Raw:
+        """Return room for the values of a block, that of ``place`` in a stripe."""
+        element = self._elements[block.index]
+        start = place * BLOCK_BYTES
+        return self._room[start : start + (block.stop - block.start) * element.size].view(element.unsigned)
+
+    def stripe(self, blocks: Sequence[_Block]) -> list[Raw]:
+        """Return room for each of these blocks."""
+        return [self.raw(block, place) for place, block in enumerate(blocks)]
 
 
 class ExactMean:
@@ -127,11 +135,7 @@ class ExactMean:
         EOFError, OSError
             A file could not be read. The sum is then lost: part of the update is in it.
         """
-        self._require_whole()
-        for update in updates:
-            self._require_fit(update)
-        if self.count + len(updates) > MAX_UPDATES:
-            raise UpdateRefused(f"a round takes {MAX_UPDATES} updates, this would be one of {self.count + len(updates)}")
+        self._require_room(updates)
         self._torn = True
         share = max(-(-len(self._blocks) // len(self._lanes)), _LEAST_SHARE)
         starts = range(0, len(self._blocks), share)
@@ -140,47 +144,74 @@ class ExactMean:
         ]
         self._workspace.run_all(calls)
         self._torn = False
+        self._count(updates)
+
+    def _count(self, updates: Sequence[UpdateFile]) -> None:
         self.count += len(updates)
         self.samples += sum(update.samples for update in updates)
 
     def _add(self, lane: _Lane, blocks: Sequence[_Block], updates: Sequence[UpdateFile]) -> None:
         places = [update.checked.layout.places for update in updates]
         for block in blocks:
-            limbs, raw, rule = self._limbs[block.index][:, block.start : block.stop], lane.raw(block), lane.rules[block.index]
-            if not self.count:
-                limbs.fill(0)
-            buffer = raw.view(np.uint8).data
-            name = self._grid.layout.tensors[block.index].name
-            for update, place in zip(updates, places, strict=True):
-                update.read(place[name], block.start * raw.itemsize, buffer)
-                rule.add(limbs, raw, update.samples)
+            self._add_block(lane, block, lane.raw(block), updates, places)
 
-    def pieces(self) -> Iterator[MeanPiece]:
-        """Yield the mean, rounded to each tensor's dtype, tensor by tensor in the base's order; the sums stay as they are.
+    def _add_block(self, lane: _Lane, block: _Block, raw: Raw, updates: Sequence[UpdateFile], places: Sequence[Mapping[str, int]]) -> None:
+        limbs, rule = self._limbs[block.index][:, block.start : block.stop], lane.rules[block.index]
+        if not self.count:
+            limbs.fill(0)  # memory of an earlier round
+        buffer = raw.view(np.uint8).data
+        name = self._grid.layout.tensors[block.index].name
+        for update, place in zip(updates, places, strict=True):
+            update.read(place[name], block.start * raw.itemsize, buffer)
+            rule.add(limbs, raw, update.samples)
+
+    def pieces(self, *last: UpdateFile) -> Iterator[MeanPiece]:
+        """Add the last updates and yield the mean, rounded to each tensor's dtype, tensor by tensor in the base's order.
+
+        In one pass: what is added to is divided while it is in the cache. After the last piece the sum is whole again.
 
         Raises
         ------
         NoUpdates
             Nothing was added.
+        UpdateRefused, EOFError, OSError
+            As `add`.
         """
-        self.require_updates()
-        lane = self._lanes[0]
-        for block in self._blocks:
-            limbs, raw = self._limbs[block.index][:, block.start : block.stop], lane.raw(block)
-            lane.rules[block.index].mean(limbs, raw, self.count, self.samples)
-            yield MeanPiece(block.index, block.start, raw)
-
-    def require_updates(self) -> None:
-        """Raise `NoUpdates` if there is no mean yet; for callers that write something before the first piece."""
-        self._require_whole()
-        if not self.count:
+        self._require_room(last)
+        if not self.count + len(last):
             raise NoUpdates("no update was added, so there is no mean")
+        return self._mean(last)
+
+    def _mean(self, last: Sequence[UpdateFile]) -> Iterator[MeanPiece]:
+        self._torn = bool(last)
+        places = [update.checked.layout.places for update in last]
+        count, samples = self.count + len(last), self.samples + sum(update.samples for update in last)
+
+        def work(lane: _Lane, blocks: Sequence[_Block]) -> None:
+            for block, raw in zip(blocks, lane.stripe(blocks), strict=True):
+                self._add_block(lane, block, raw, last, places)
+                lane.rules[block.index].mean(self._limbs[block.index][:, block.start : block.stop], raw, count, samples)
+
+        stripe = _STRIPE * len(self._lanes)
+        for first in range(0, len(self._blocks), stripe):
+            shares = [self._blocks[start : start + _STRIPE] for start in range(first, min(first + stripe, len(self._blocks)), _STRIPE)]
+            working = list(zip(self._lanes, shares, strict=False))
+            self._workspace.run_all([partial(work, lane, blocks) for lane, blocks in working])
+            for lane, blocks in working:
+                for block, raw in zip(blocks, lane.stripe(blocks), strict=True):
+                    yield MeanPiece(block.index, block.start, raw)
+        self._torn = False
+        self._count(last)
+
+    def _require_room(self, updates: Sequence[UpdateFile]) -> None:
+        if self._torn:
+            raise RuntimeError("an update broke off while it was added; the sum cannot be used any more")
+        for update in updates:
+            self._require_fit(update)
+        if self.count + len(updates) > MAX_UPDATES:
+            raise UpdateRefused(f"a round takes {MAX_UPDATES} updates, this would be one of {self.count + len(updates)}")
 
     def _require_fit(self, update: UpdateFile) -> None:
         difference = update.checked.layout.differs_from(self._grid.layout) or out_of_range(update.checked, self._grid, update.samples)
         if difference:
             raise UpdateRefused(f"update of {update.worker}: {difference}")
-
-    def _require_whole(self) -> None:
-        if self._torn:
-            raise RuntimeError("an update broke off while it was added; the sum cannot be used any more")

@@ -11,7 +11,7 @@ from fedcore.aggregation.exact import ExactMean
 from fedcore.aggregation.version import BaseVersion, StoredFile, UpdateFile, VersionWriter, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fedcore.aggregation.check import Checked
     from fedcore.aggregation.workspace import Workspace
@@ -53,10 +53,10 @@ class _Averaging:
     def add(self, *updates: UpdateFile) -> None:
         self._mean.add(*updates)
 
-    def finish(self, write: Write, write_state: Write | None = None) -> Checked:
+    def finish(self, write: Write, write_state: Write | None = None, *, last: Sequence[UpdateFile] = ()) -> Checked:
         del write_state
-        self._mean.require_updates()
+        pieces = self._mean.pieces(*last)
         writer = VersionWriter(self._base.layout, write)
-        for piece in self._mean.pieces():
+        for piece in pieces:
             writer.append(piece.index, piece.raw)
         return writer.finish()

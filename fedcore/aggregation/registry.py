@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fedcore.aggregation.fedavg import FedAvg
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fedcore.aggregation.check import Checked
     from fedcore.aggregation.version import BaseVersion, StoredFile, UpdateFile, Write
@@ -35,7 +35,7 @@ class Aggregation(Protocol):
             An update should not have passed the checks; nothing was added.
         """
 
-    def finish(self, write: Write, write_state: Write | None = None) -> Checked:
+    def finish(self, write: Write, write_state: Write | None = None, *, last: Sequence[UpdateFile] = ()) -> Checked:
         """Write the new version, a complete safetensors file, piece by piece, and return what a check of it would find.
 
         Parameters
@@ -44,6 +44,8 @@ class Aggregation(Protocol):
             Takes the next bytes.
         write_state : callable, optional
             The same for the file that is handed to `Algorithm.begin` in the next round. Given if the algorithm ``keeps_state``.
+        last : sequence of UpdateFile
+            Updates that have not been added yet: they count like the others, and may be added in the same pass.
 
         Raises
         ------

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.dtypes import Element, Raw
 
-__all__ = ["BLOCK_VALUES", "Limbs", "Scratch", "TensorSum", "sum_of"]
+__all__ = ["BLOCK_BYTES", "BLOCK_VALUES", "Limbs", "Scratch", "TensorSum", "sum_of"]
 
 Limbs: TypeAlias = "NDArray[np.int64]"
 """Accumulators of a block of values, of shape (limbs, values)."""
 
 BLOCK_VALUES = 65_536
-"""Values handled at once: 256 KiB of float32."""
+"""Most values handled at once: 256 KiB of float32."""
+BLOCK_BYTES = 4 * BLOCK_VALUES
+"""Most bytes of them."""
 _ROUNDER = 1.5 * 2.0**52
 _ROUNDER_BITS = 0x4338_0000_0000_0000
 _LOW = 2.0**51

@@ -1,7 +1,7 @@
 """The open round's sum, and the versions that come out of it: disk and arithmetic, away from the loop's thread.
 
 One thread does it all, in order: accepted updates are merged as they arrive, in batches of all that wait, so that the sum hides behind the
-network; at the close it writes the mean as the next version and makes it durable.
+network; at the close it adds those that still wait in the same pass in which it writes the mean as the next version, and makes it durable.
 """
 
 from __future__ import annotations
@@ -104,11 +104,13 @@ class Collector:
         OSError
             The run directory cannot be written.
         """
+        last, self._waiting = self._waiting, []
         if self._merging is not None:
             await self._merging
         assert self._aggregation is not None
-        written = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, version, state, sync)
-        for upload in self._kept:
+        updates = [update for _, update in last]
+        written = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, version, state, updates, sync)
+        for upload in (*self._kept, *(upload for upload, _ in last)):
             self._release(upload)
         self._kept.clear()
         self.begin(written.stored)
@@ -140,7 +142,7 @@ class Collector:
             raise errors[0]
         return None
 
-    def _write(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
+    def _write(self, version: int, state: Mapping[str, Any], last: Sequence[UpdateFile], sync: Callable[[], None]) -> Written:
         assert self._aggregation is not None
         aggregation = self._aggregation
         waited = self._versions.waited_s
@@ -148,7 +150,7 @@ class Collector:
 
         def body(write: Any) -> Any:
             nonlocal summed
-            checked = aggregation.finish(write)
+            checked = aggregation.finish(write, last=last)
             summed = time.monotonic()
             return checked
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcore.aggregation import ALGORITHMS, MAX_UPDATES, ExactMean, NoUpdates, UpdateRefused
+from fedcore.aggregation import ALGORITHMS, MAX_UPDATES, ExactMean, NoUpdates, UpdateRefused, Workspace
 
 
 def model(seed, scale=1.0):
@@ -239,7 +240,36 @@ def test_a_file_that_cannot_be_read_spoils_the_sum(files):
     with pytest.raises(EOFError):
         mean.add(update)
     with pytest.raises(RuntimeError, match="broke off"):
-        mean.require_updates()
+        mean.pieces()
+
+
+def test_neither_lanes_nor_the_last_pass_nor_used_memory_change_a_byte(files):
+    base = files.base(large(0))
+    updates = [files.update(large(seed), seed) for seed in range(1, 5)]
+    expected = files.average(base, updates)
+    with ThreadPoolExecutor(3) as pool:
+        workspace = Workspace(3, lambda calls: [future.result() for future in [pool.submit(call) for call in calls]])
+        for split in range(5):
+            aggregation = ALGORITHMS["fedavg"].begin(base, {}, workspace=workspace)
+            aggregation.add(*updates[:split])
+            out = bytearray()
+            aggregation.finish(out.extend, last=updates[split:])
+            assert bytes(out) == expected
+
+
+def large(seed):
+    """Tensors of many blocks, so that every lane has some in every stripe."""
+    random = np.random.default_rng(seed)
+    return {"weight": random.standard_normal(2_000_001, np.float32), "wide": random.standard_normal(300_000), "bias": np.float32(seed)}
+
+
+def test_a_last_update_that_does_not_fit_leaves_the_sum_as_it_was(files):
+    mean = ExactMean(files.base({"w": np.zeros(2, np.float32)}).grid)
+    mean.add(files.update({"w": np.ones(2, np.float32)}))
+    with pytest.raises(UpdateRefused):
+        mean.pieces(files.update({"w": np.zeros(3, np.float32)}))
+    pieces = [piece.raw.view(np.float32).tolist() for piece in mean.pieces(files.update({"w": np.full(2, 3, np.float32)}))]
+    assert (pieces, mean.count, mean.samples) == ([[2, 2]], 2, 2)
 
 
 def test_a_mean_of_nothing_is_an_error(files):

@@ -54,7 +54,8 @@ class MomentumRound:
     def add(self, *updates):
         self.mean.add(*updates)
 
-    def finish(self, write, write_state=None):
+    def finish(self, write, write_state=None, *, last=()):
+        self.add(*last)
         versions, states = VersionWriter(self.base.layout, write), VersionWriter(self.base.layout, write_state)
         for piece in self.mean.pieces():
             mean = piece.raw.view(np.float32)
