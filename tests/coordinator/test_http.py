@@ -470,9 +470,11 @@ def test_upload_that_waits_is_given_up_for_a_newer_one(serve):
         first.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
         first.send(bytes(300_000))
         running.until(lambda: running.app.pieces)
+        uploading = running.server._transfers._uploading
         for client, body in ((older, b"old"), (newer, b"newer")):
+            before = uploading.get(OTHERS[0])
             client.request("PUT", "/v1/uploads/3", body, **put(OTHERS[0]))
-            running.until(lambda: running.server._transfers._uploading.get(OTHERS[0]) is not None)
+            running.until(lambda: uploading.get(OTHERS[0]) is not before)  # noqa: B023 - called at once
         first.send(bytes(700_000))
         assert first.answer()[0] == 201
         assert UploadReply.model_validate_json(newer.answer()[2]).bytes == 5
