@@ -1,6 +1,6 @@
 """Exact weighted mean of updates that lie in files: a walk over the tensors in pieces, with one accumulator of the model's size.
 
-Memory: 8 bytes per value, 16 for float64, and about 1.5 MB of scratch for each lane, whatever the number of updates.
+Memory: 8 bytes per value, 16 for float64, and about 2.3 MB of scratch for each lane, whatever the number of updates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
-from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, Scratch, sum_of
+from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, STRIPE_BLOCKS, sum_of
 from fedcore.aggregation.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.dtypes import Element, Raw
     from fedcore.aggregation.grid import Grid
-    from fedcore.aggregation.sums import TensorSum
+    from fedcore.aggregation.sums import Scratch, TensorSum
     from fedcore.aggregation.version import UpdateFile
 
 __all__ = ["ExactMean", "MeanPiece", "NoUpdates", "UpdateRefused"]
 
 _LEAST_SHARE = 8
 """Blocks that are worth a lane of their own: 2 MB of float32."""
-_STRIPE = 4
-"""Blocks that a lane finishes at once, between two hand-overs."""
 
 
 class NoUpdates(ValueError):  # noqa: N818 - a state of the round
@@ -79,11 +77,10 @@ def _blocks(grid: Grid, elements: Sequence[Element]) -> Iterator[_Block]:
 class _Lane:
     """Rules, scratch and a piece of its own for what works beside others."""
 
-    def __init__(self, grid: Grid, elements: Sequence[Element]) -> None:
-        scratch = Scratch()
+    def __init__(self, grid: Grid, elements: Sequence[Element], scratch: Scratch) -> None:
         self.rules: list[TensorSum] = [sum_of(element, grid.step(index), scratch) for index, element in enumerate(elements)]
         self._elements = elements
-        self._room = np.empty(_STRIPE * BLOCK_BYTES, np.uint8)
+        self._room = scratch.stripe
 
     def raw(self, block: _Block, place: int = 0) -> Raw:
         """Return room for the values of a block, that of ``place`` in a stripe."""
@@ -119,7 +116,7 @@ class ExactMean:
         self._grid = grid
         self._workspace = workspace or Workspace()
         self._elements = [element_of(tensor) for tensor in grid.layout.tensors]
-        self._lanes = [_Lane(grid, self._elements) for _ in range(self._workspace.lanes)]
+        self._lanes = [_Lane(grid, self._elements, scratch) for scratch in self._workspace.scratch]
         shapes = [(rule.limbs, tensor.values) for rule, tensor in zip(self._lanes[0].rules, grid.layout.tensors, strict=True)]
         self._limbs = self._workspace.accumulators(shapes)
         self._blocks = list(_blocks(grid, self._elements))
@@ -192,9 +189,11 @@ class ExactMean:
                 self._add_block(lane, block, raw, last, places)
                 lane.rules[block.index].mean(self._limbs[block.index][:, block.start : block.stop], raw, count, samples)
 
-        stripe = _STRIPE * len(self._lanes)
+        stripe = STRIPE_BLOCKS * len(self._lanes)
         for first in range(0, len(self._blocks), stripe):
-            shares = [self._blocks[start : start + _STRIPE] for start in range(first, min(first + stripe, len(self._blocks)), _STRIPE)]
+            shares = [
+                self._blocks[start : start + STRIPE_BLOCKS] for start in range(first, min(first + stripe, len(self._blocks)), STRIPE_BLOCKS)
+            ]
             working = list(zip(self._lanes, shares, strict=False))
             self._workspace.run_all([partial(work, lane, blocks) for lane, blocks in working])
             for lane, blocks in working:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fedcore.aggregation.sums import Scratch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -33,13 +35,14 @@ class Workspace:
     Parameters
     ----------
     lanes : int
-        How many calls `run_all` may have at work at once. Each lane has 1.5 MB of scratch.
+        How many calls `run_all` may have at work at once. Each has 2.3 MB of scratch.
     run_all : callable
         See `RunAll`.
     """
 
     def __init__(self, lanes: int = 1, run_all: RunAll = in_turn) -> None:
-        self.lanes = lanes
+        self.scratch = [Scratch() for _ in range(lanes)]
+        """One for each lane."""
         self.run_all = run_all
         self._limbs: list[Limbs] = []
 
