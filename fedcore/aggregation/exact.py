@@ -13,7 +13,7 @@ import numpy as np
 
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
-from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, STRIPE_BLOCKS, sum_of
+from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, STRIPE_BYTES, sum_of
 from fedcore.aggregation.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExactMean", "MeanPiece", "NoUpdates", "UpdateRefused"]
 
-_LEAST_SHARE = 8
-"""Blocks that are worth a lane of their own: 2 MB of float32."""
+_LEAST_SHARE = 2
+"""Stripes that are worth a lane of their own: 2 MB."""
 
 
 class NoUpdates(ValueError):  # noqa: N818 - a state of the round
@@ -82,15 +82,38 @@ class _Lane:
         self._elements = elements
         self._room = scratch.stripe
 
-    def raw(self, block: _Block, place: int = 0) -> Raw:
-        """Return room for the values of a block, that of ``place`` in a stripe."""
-        element = self._elements[block.index]
-        start = place * BLOCK_BYTES
-        return self._room[start : start + (block.stop - block.start) * element.size].view(element.unsigned)
+    def stripe(self, blocks: Sequence[_Block]) -> Iterator[Raw]:
+        """Yield room for the values of each of these blocks, which are no more than fit together."""
+        start = 0
+        for block in blocks:
+            element = self._elements[block.index]
+            size = (block.stop - block.start) * element.size
+            yield self._room[start : start + size].view(element.unsigned)
+            start += _aligned(size)
 
-    def stripe(self, blocks: Sequence[_Block]) -> list[Raw]:
-        """Return room for each of these blocks."""
-        return [self.raw(block, place) for place, block in enumerate(blocks)]
+
+def _stripes(blocks: Sequence[_Block], elements: Sequence[Element]) -> Iterator[list[_Block]]:
+    """Yield consecutive blocks by as many as fit into a stripe: many small tensors are one hand-over."""
+    stripe: list[_Block] = []
+    free = STRIPE_BYTES
+    for block in blocks:
+        size = _aligned((block.stop - block.start) * elements[block.index].size)
+        if size > free:
+            yield stripe
+            stripe, free = [], STRIPE_BYTES
+        stripe.append(block)
+        free -= size
+    if stripe:
+        yield stripe
+
+
+def _grouped(stripes: Sequence[list[_Block]], count: int) -> Iterator[Sequence[list[_Block]]]:
+    for first in range(0, len(stripes), count):
+        yield stripes[first : first + count]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 8) * 8
 
 
 class ExactMean:
@@ -119,7 +142,7 @@ class ExactMean:
         self._lanes = [_Lane(grid, self._elements, scratch) for scratch in self._workspace.scratch]
         shapes = [(rule.limbs, tensor.values) for rule, tensor in zip(self._lanes[0].rules, grid.layout.tensors, strict=True)]
         self._limbs = self._workspace.accumulators(shapes)
-        self._blocks = list(_blocks(grid, self._elements))
+        self._stripes = list(_stripes(list(_blocks(grid, self._elements)), self._elements))
         self._torn = False
 
     def add(self, *updates: UpdateFile) -> None:
@@ -134,11 +157,9 @@ class ExactMean:
         """
         self._require_room(updates)
         self._torn = True
-        share = max(-(-len(self._blocks) // len(self._lanes)), _LEAST_SHARE)
-        starts = range(0, len(self._blocks), share)
-        calls = [
-            partial(self._add, lane, self._blocks[start : start + share], updates) for lane, start in zip(self._lanes, starts, strict=False)
-        ]
+        share = max(-(-len(self._stripes) // len(self._lanes)), _LEAST_SHARE)
+        shares = _grouped(self._stripes, share)
+        calls = [partial(self._add, lane, stripes, updates) for lane, stripes in zip(self._lanes, shares, strict=False)]
         self._workspace.run_all(calls)
         self._torn = False
         self._count(updates)
@@ -147,10 +168,11 @@ class ExactMean:
         self.count += len(updates)
         self.samples += sum(update.samples for update in updates)
 
-    def _add(self, lane: _Lane, blocks: Sequence[_Block], updates: Sequence[UpdateFile]) -> None:
+    def _add(self, lane: _Lane, stripes: Sequence[Sequence[_Block]], updates: Sequence[UpdateFile]) -> None:
         places = [update.checked.layout.places for update in updates]
-        for block in blocks:
-            self._add_block(lane, block, lane.raw(block), updates, places)
+        for blocks in stripes:
+            for block, raw in zip(blocks, lane.stripe(blocks), strict=True):
+                self._add_block(lane, block, raw, updates, places)
 
     def _add_block(self, lane: _Lane, block: _Block, raw: Raw, updates: Sequence[UpdateFile], places: Sequence[Mapping[str, int]]) -> None:
         limbs, rule = self._limbs[block.index][:, block.start : block.stop], lane.rules[block.index]
@@ -189,12 +211,8 @@ class ExactMean:
                 self._add_block(lane, block, raw, last, places)
                 lane.rules[block.index].mean(self._limbs[block.index][:, block.start : block.stop], raw, count, samples)
 
-        stripe = STRIPE_BLOCKS * len(self._lanes)
-        for first in range(0, len(self._blocks), stripe):
-            shares = [
-                self._blocks[start : start + STRIPE_BLOCKS] for start in range(first, min(first + stripe, len(self._blocks)), STRIPE_BLOCKS)
-            ]
-            working = list(zip(self._lanes, shares, strict=False))
+        for stripes in _grouped(self._stripes, len(self._lanes)):
+            working = list(zip(self._lanes, stripes, strict=False))
             self._workspace.run_all([partial(work, lane, blocks) for lane, blocks in working])
             for lane, blocks in working:
                 for block, raw in zip(blocks, lane.stripe(blocks), strict=True):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.dtypes import Element, Raw
 
-__all__ = ["BLOCK_BYTES", "BLOCK_VALUES", "STRIPE_BLOCKS", "Limbs", "Scratch", "TensorSum", "sum_of"]
+__all__ = ["BLOCK_BYTES", "BLOCK_VALUES", "STRIPE_BYTES", "Limbs", "Scratch", "TensorSum", "sum_of"]
 
 Limbs: TypeAlias = "NDArray[np.int64]"
 """Accumulators of a block of values, of shape (limbs, values)."""
@@ -31,8 +31,8 @@ BLOCK_VALUES = 65_536
 """Most values handled at once: 256 KiB of float32."""
 BLOCK_BYTES = 4 * BLOCK_VALUES
 """Most bytes of them."""
-STRIPE_BLOCKS = 4
-"""Blocks that one lane finishes at once, between two hand-overs."""
+STRIPE_BYTES = 4 * BLOCK_BYTES
+"""What one lane finishes at once, between two hand-overs."""
 _ROUNDER = 1.5 * 2.0**52
 _ROUNDER_BITS = 0x4338_0000_0000_0000
 _LOW = 2.0**51
@@ -47,11 +47,11 @@ class Scratch:
     Attributes
     ----------
     stripe : ndarray of uint8
-        Room for the blocks that are read or finished at once, `STRIPE_BLOCKS` of them.
+        Room for the blocks that are read or finished at once.
     """
 
     def __init__(self) -> None:
-        self.stripe = np.empty(STRIPE_BLOCKS * BLOCK_BYTES, np.uint8)
+        self.stripe = np.empty(STRIPE_BYTES, np.uint8)
         self.first = np.empty(BLOCK_VALUES, np.float64)
         self.second = np.empty(BLOCK_VALUES, np.float64)
         self.bits = np.empty(BLOCK_VALUES, np.uint32)

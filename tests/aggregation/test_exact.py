@@ -258,9 +258,15 @@ def test_neither_lanes_nor_the_last_pass_nor_used_memory_change_a_byte(files):
 
 
 def large(seed):
-    """Tensors of many blocks, so that every lane has some in every stripe."""
+    """Tensors of many blocks, so that every lane has some in every stripe, and many small ones of odd sizes."""
     random = np.random.default_rng(seed)
-    return {"weight": random.standard_normal(2_000_001, np.float32), "wide": random.standard_normal(300_000), "bias": np.float32(seed)}
+    small = {f"small{size}": random.integers(-128, 128, size).astype(np.int8) for size in range(1, 60)}
+    return {
+        "weight": random.standard_normal(2_000_001, np.float32),
+        "wide": random.standard_normal(300_000),
+        **small,
+        "bias": np.float32(seed),
+    }
 
 
 def test_a_last_update_that_does_not_fit_leaves_the_sum_as_it_was(files):
