@@ -8,7 +8,7 @@ from the models' JSON schema.
 from __future__ import annotations
 
 from fedcore.jobfile.draft import Draft
-from fedcore.jobfile.load import check_draft, load_job, locate, parse_job, read_job
+from fedcore.jobfile.load import check_draft, load_job, parse_job, read_job
 from fedcore.jobfile.problems import InvalidJob, Problem
 from fedcore.jobfile.write import dump_job, resolved, resolved_yaml
 
@@ -19,7 +19,6 @@ __all__ = [
     "check_draft",
     "dump_job",
     "load_job",
-    "locate",
     "parse_job",
     "read_job",
     "resolved",

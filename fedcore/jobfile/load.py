@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fedcore.jobfile.problems import FieldPath
 
-__all__ = ["check_draft", "load_job", "locate", "parse_job", "read_job"]
+__all__ = ["check_draft", "load_job", "parse_job", "read_job"]
 
 _MOST_BYTES = 1 << 20
 """Largest job file; the API server's store takes little more than this for an object."""
@@ -67,14 +67,6 @@ def parse_job(data: dict[str, Any], source: str) -> FederatedJob:
         All that is wrong.
     """
     return check_draft(Draft(source, data))
-
-
-def locate(path: Path, field: str, overrides: Sequence[tuple[str, str]] = ()) -> str:
-    """Return where a field stands, ``job.yaml:7``, for a problem that shows only in use."""
-    try:
-        return str(read_job(path, overrides).place(parse_field(field)))
-    except InvalidJob:
-        return str(path)
 
 
 def read_job(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Draft:

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedcore.jobfile import InvalidJob, Problem, dump_job, load_job, locate, parse_job, resolved
+from fedcore.jobfile import InvalidJob, Problem, dump_job, load_job, parse_job, resolved
 from fedcore.jobfile.problems import parse_field, show_field
 from fedcore.spec import local_tls
 
@@ -385,20 +385,6 @@ def test_a_wrong_override_is_named_as_such(write, path, value, expected):
 
 
 # Places.
-
-
-@pytest.mark.parametrize(
-    ("field", "expected"),
-    [("spec.task.entrypoint", "job.yaml:8"), ("spec.quorum.percent", "job.yaml:5"), ("metadata", "job.yaml:3"), ("x", "job.yaml:1")],
-)
-def test_locate_gives_the_line_of_a_field_or_of_the_one_around_it(write, field, expected):
-    write(MINIMAL)
-    assert locate(Path("job.yaml"), field) == expected
-
-
-def test_locate_gives_the_override_and_of_no_file_its_name(write):
-    assert locate(write(MINIMAL), "spec.rounds", [("spec.rounds", "1")]) == "--set spec.rounds"
-    assert locate(Path("nope.yaml"), "spec.rounds") == "nope.yaml"
 
 
 @pytest.mark.parametrize("field", [("spec", "rounds"), ("a", 0, "b", 12), ("a", "kubernetes.io/x", 1), ("a b",), ("a", "")])
