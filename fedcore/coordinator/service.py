@@ -109,11 +109,17 @@ class Service:
         return asyncio.get_running_loop().time()
 
     def _arm(self) -> None:
-        """Set the one timer to the engine's next deadline."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Set the one timer to the engine's next deadline, or leave it where it comes earlier: it is set anew then."""
         deadline = None if self._broken else self.engine.next_deadline()
-        self._timer = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self.handle, ev.Tick())
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.handle(ev.Tick())
 
     # -- effects ----------------------------------------------------------------------------------------------------------------------
 

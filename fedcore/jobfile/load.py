@@ -11,7 +11,7 @@ from fedcore.jobfile import overrides as overriding
 from fedcore.jobfile import schema
 from fedcore.jobfile.draft import Draft, compose, read_node
 from fedcore.jobfile.explain import explain, show_value
-from fedcore.jobfile.problems import InvalidJob, Problem, parse_field
+from fedcore.jobfile.problems import InvalidJob, Problem
 from fedcore.spec import API_VERSION, KIND, FederatedJob
 
 if TYPE_CHECKING:
