@@ -162,13 +162,13 @@ class Course(Handout):
             bytes=event.size_bytes,
             sha256=event.base,
         )
-        if self._pending_end is not None:
-            reason, message = self._pending_end
-            self._finish(reason, message, now)
+        pending, self._pending_end = self._pending_end, None
+        if event.version >= self.spec.rounds:  # all rounds are done, whatever was decided while the last one was written
+            self._measure(now)
+        elif pending is not None:
+            self._finish(*pending, now)
         elif self.stage is Stage.STARTING:
             pass  # initial weights were adopted before the workers came
-        elif event.version >= self.spec.rounds:
-            self._measure(now)
         else:
             self._between(Stage.BETWEEN, now)
 

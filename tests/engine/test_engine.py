@@ -557,6 +557,24 @@ def test_the_last_evaluation_cannot_lose_the_job_its_rounds(bottle):
     assert (job.engine.end.reason, job.engine.metrics) == (EndReason.COMPLETED, {"accuracy": 0.5})
 
 
+def test_an_end_decided_while_the_last_version_is_written_comes_too_late(bottle):
+    job = bottle(2, rounds=1, quorum={"percent": 100}, writes=False)
+    for index in (0, 1):
+        job.register(index)
+        job.ask(index)
+    job.submit(0, 0, base="")
+    job.written(0)
+    for index in (0, 1):
+        job.ask(index)
+        job.submit(index, 1)
+    job.send(ev.WorkerGone(1, "budget spent"))
+    job.written(1)
+    assert job.engine.end is None
+    job.measure(0, 1, accuracy=0.5)
+    job.measure(1, 1, accuracy=0.5)
+    assert job.engine.end.reason is EndReason.COMPLETED
+
+
 def test_a_worker_that_declines_the_last_evaluation_is_not_waited_for(bottle):
     job = last_evaluation(bottle)
     job.measure(0, 1, accuracy=0.5)

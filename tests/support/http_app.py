@@ -166,7 +166,7 @@ class Client:
 
     def flood(self, piece, count):
         """Send until it is over or the server has had enough."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
             for _ in range(count):
                 self.sock.sendall(piece)
 
