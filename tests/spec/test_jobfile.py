@@ -417,7 +417,7 @@ def specs(draw):
         "workload": {"epochs": epochs, "minEpochs": min(epochs, draw(st.floats(0.01, 1)))},
         "quorum": {"percent": draw(st.integers(1, 100)), "minWorkers": draw(st.integers(1, replicas))},
         "workers": {"replicas": replicas, "template": draw(st.none() | st.dictionaries(texts, open_values, max_size=3))},
-        "managedBy": draw(st.none() | texts),
+        "managedBy": draw(st.none() | texts.filter(bool)),
         "failurePolicy": {"nonRetryableExitCodes": draw(st.lists(st.integers(1, 255), max_size=4, unique=True))},
     }
     if draw(st.booleans()):

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from fedcore import spec as models
 from fedcore.aggregation.registry import ALGORITHMS
 from fedcore.engine.quorum import required
-from fedcore.placement import parse_indexes
 from fedcore.spec import API_VERSION, KIND, FederatedJob, local_tls
+from fedcore.spec.model import Model
+from fedcore.spec.placement import format_indexes, parse_indexes
 
 
 def job(changes=None, *, name="mnist", **spec):
@@ -321,6 +322,7 @@ def test_placements_that_can(data):
 @given(st.sets(st.integers(0, 999), min_size=1, max_size=20))
 def test_indexes_read_back(indexes):
     assert parse_indexes(",".join(map(str, indexes))) == indexes
+    assert parse_indexes(format_indexes(indexes)) == indexes
 
 
 @given(st.integers(1, 100), st.integers(1, 20), st.integers(1, 20))
@@ -370,7 +372,7 @@ def test_a_job_cannot_be_changed():
 
 
 def _models():
-    return [model for name in models.__all__ if isinstance(model := getattr(models, name), type) and issubclass(model, models.Model)]
+    return [model for name in models.__all__ if isinstance(model := getattr(models, name), type) and issubclass(model, Model)]
 
 
 @pytest.mark.parametrize("model", [*_models(), models.DataEntry, models.Metadata], ids=lambda model: model.__name__)

@@ -7,13 +7,14 @@ import re
 from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from fedcore.spec.model import Model, rule, rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["DataEntry", "contradictions", "parse_indexes"]
+__all__ = ["DataEntry", "contradictions", "format_indexes", "parse_indexes"]
 
 _VOLUME_KINDS = ("csi", "nfs", "ephemeral", "image", "configMap", "secret")
 
@@ -38,6 +39,23 @@ def parse_indexes(text: str) -> frozenset[int]:
     return frozenset(indexes)
 
 
+def format_indexes(indexes: Iterable[int]) -> str:
+    """Return the shortest text that `parse_indexes` reads back; empty for no index.
+
+    Examples
+    --------
+    >>> format_indexes({0, 1, 2, 3, 7})
+    '0-3,7'
+    """
+    ranges: list[tuple[int, int]] = []
+    for index in sorted(set(indexes)):
+        if ranges and ranges[-1][1] == index - 1:
+            ranges[-1] = (ranges[-1][0], index)
+        else:
+            ranges.append((index, index))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
 def _indexes(value: str) -> str:
     parse_indexes(value)
     return value
@@ -55,24 +73,42 @@ def _absolute(value: str) -> str:
     return value
 
 
-class DataEntry(BaseModel):
+_OPEN_OBJECT = {"type": "object", "additionalProperties": True}
+_Label = Annotated[str, Field(min_length=1, max_length=317)]
+"""A label's key: a domain of 253 characters, a slash, a name of 63."""
+
+
+class DataEntry(Model):
     """Data and place of some workers; all entries that match an index apply to it."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+        json_schema_extra=rules(
+            rule("!(has(self.claimName) && has(self.volume))", "claimName and volume exclude each other"),
+            rule(
+                "(has(self.claimName) || has(self.volume)) == has(self.mountPath)",
+                "mountPath belongs to claimName or volume: set both or neither",
+            ),
+        )
     )
 
-    indexes: Annotated[str, Field(max_length=256), AfterValidator(_indexes)]
+    indexes: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_indexes)]
     """Which workers, for example ``0-3,7``. Those above ``replicas`` wait for a scale-up."""
     claim_name: str | None = Field(None, min_length=1, max_length=253)
     """A PersistentVolumeClaim; ``{index}`` in it stands for the worker's index, so that each site has its own."""
-    volume: Annotated[dict[str, Any], AfterValidator(_one_volume)] | None = None
-    """A volume source: exactly one of csi, nfs, ephemeral, image, configMap, secret."""
+    volume: (
+        Annotated[
+            dict[str, Any],
+            Field(json_schema_extra={"properties": dict.fromkeys(_VOLUME_KINDS, _OPEN_OBJECT), "minProperties": 1, "maxProperties": 1}),
+            AfterValidator(_one_volume),
+        ]
+        | None
+    ) = None
+    """A volume source: exactly one of csi, nfs, ephemeral, image, configMap, secret. A host's path is none of them on purpose."""
     mount_path: Annotated[str, Field(max_length=512, json_schema_extra={"pattern": "^/"}), AfterValidator(_absolute)] | None = None
     """Where the worker finds it, an absolute path."""
     read_only: bool = True
     """Mount it so that the worker cannot change it: training only reads."""
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=32)
+    node_selector: dict[_Label, Annotated[str, Field(max_length=63)]] = Field({}, max_length=32)
     """Labels of the node that has the data; seldom needed, since a local volume brings its node along."""
     resources: dict[str, Any] | None = None
     """Requests and limits of these workers; unset: those of the template."""
