@@ -7,7 +7,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long lint types imports format lock build clean foreign
+.PHONY: help run numpy bench test test-long lint types imports format crd lock build clean foreign
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ format: $(VENV)/.dev ## Apply ruff's fixes and format
 
 bench: $(VENV)/.base ## Measure what FedCore costs, about ten minutes, and write docs/benchmarks.md
 	$(BIN)/python -m bench table
+
+crd: $(VENV)/.base ## Make the CRD and its reference page of the models
+	$(BIN)/fedcore crd > crds/federatedjobs.yaml && $(BIN)/fedcore crd --reference > docs/crd.md
 
 lock: $(BIN)/uv ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.lock

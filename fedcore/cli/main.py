@@ -182,6 +182,18 @@ def init(
     raise typer.Exit(init_now(name, directory or RealPath()))
 
 
+@app.command(epilog="Example: [bold]fedcore crd | kubectl apply -f -[/bold]")
+def crd(
+    *,
+    reference: Annotated[bool, typer.Option(help="Print the page that explains every field, in Markdown, instead.")] = False,
+) -> None:
+    """Print the CustomResourceDefinition of a FederatedJob, as YAML."""
+    from fedcore.crd import definition_yaml
+    from fedcore.crd import reference as field_reference
+
+    print(field_reference() if reference else definition_yaml(), end="")
+
+
 @app.command(
     epilog="Example: [bold]fedcore coordinator --job job.yaml --run-dir runs/mine --host 127.0.0.1[/bold]. Each flag is also a variable; "
     "in a pod the operator sets those."

@@ -73,7 +73,7 @@ def _absolute(value: str) -> str:
     return value
 
 
-_OPEN_OBJECT = {"type": "object", "additionalProperties": True}
+_OPEN_OBJECT = {"type": "object", "additionalProperties": True, "description": "A volume source, as in a pod of Kubernetes."}
 _Label = Annotated[str, Field(min_length=1, max_length=317)]
 """A label's key: a domain of 253 characters, a slash, a name of 63."""
 
