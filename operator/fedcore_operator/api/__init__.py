@@ -1,0 +1,1 @@
+"""Names, settings, the job as it is parsed from the API, conditions."""

@@ -1,0 +1,99 @@
+"""Who ends a job that should not go on: the coordinator whenever it can, the operator when it must.
+
+The coordinator writes report and reason, so it is asked, through its job input, after ``status.ending`` is written. The operator decides
+by itself only when there is no coordinator to ask, or when the one that was asked has not ended within a minute.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fedcore.engine.quorum import required
+from fedcore.engine.reasons import EndReason
+from fedcore.spec.status import Ending
+from fedcore_operator.decide.coordinator import is_serving
+from fedcore_operator.decide.outcome import fail
+from fedcore_operator.decide.workers import gone
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedcore.spec import Status
+    from fedcore_operator.api.job import Job
+    from fedcore_operator.decide.observe import Observation
+
+__all__ = ["ask_for_end", "decide_end", "due_times"]
+
+_PATIENCE = timedelta(seconds=60)
+"""What the coordinator has to do the end that it is asked for, or that its own clock should have brought."""
+
+
+def ask_for_end(status: Status, job: Job, _seen: Observation, now: datetime) -> Status:
+    """Return the status with the end that the coordinator is to be asked for, if any is due and none was asked for before."""
+    if status.ending is not None:
+        return status
+    wanted = _unreachable(status, job) or _overdue(status, job, now)
+    if wanted is None:
+        return status
+    reason, message = wanted
+    return status.model_copy(update={"ending": Ending(reason=str(reason), message=message, since=now)})
+
+
+def decide_end(status: Status, job: Job, seen: Observation, now: datetime) -> Status:
+    """Return the status with the job failed, if it is time for the operator to say so."""
+    ending = status.ending
+    if ending is not None and (now >= ending.since + _PATIENCE or not is_serving(status, seen.pods, now)):
+        return fail(status, job, ending.reason, ending.message, now)
+    lost_at = _lost_at(status, job)
+    if lost_at is not None and now >= lost_at:
+        quorum, grace = status.quorum, job.spec.quorum.loss_grace_period_seconds
+        message = f"{quorum.present} of {quorum.required} required workers are there, for longer than {grace} s"
+        return fail(status, job, EndReason.QUORUM_LOST, message, now)
+    return status
+
+
+def due_times(status: Status, job: Job) -> list[datetime]:
+    """Return when the two functions above may have something to say."""
+    times = [_startup_deadline(status, job), _active_deadline(status, job), _lost_at(status, job)]
+    if status.ending is not None:
+        times.append(status.ending.since + _PATIENCE)
+    return [time for time in times if time is not None]
+
+
+def _unreachable(status: Status, job: Job) -> tuple[EndReason, str] | None:
+    replicas, lost = job.spec.workers.replicas, gone(status, job)
+    needed = required(job.spec.quorum, replicas)
+    if replicas - len(lost) >= needed:
+        return None
+    names = ", ".join(f"worker-{index}" for index in lost[:5]) + ("" if len(lost) <= 5 else f" and {len(lost) - 5} more")
+    return EndReason.QUORUM_UNREACHABLE, f"{needed} of {replicas} workers are required and {len(lost)} are given up: {names}"
+
+
+def _overdue(status: Status, job: Job, now: datetime) -> tuple[EndReason, str] | None:
+    startup, active = _startup_deadline(status, job), _active_deadline(status, job)
+    if startup is not None and now >= startup:
+        quorum = status.quorum
+        message = f"only {quorum.present} of {quorum.required} required workers came within {job.spec.startup_deadline_seconds} s"
+        return EndReason.STARTUP_DEADLINE_EXCEEDED, message
+    if active is not None and now >= active:
+        return EndReason.DEADLINE_EXCEEDED, f"the job has run for {job.spec.active_deadline_seconds} s"
+    return None
+
+
+def _startup_deadline(status: Status, job: Job) -> datetime | None:
+    seconds = job.spec.startup_deadline_seconds
+    if not seconds or status.start_time is None or status.quorum_first_met_time is not None:
+        return None
+    return status.start_time + timedelta(seconds=seconds)
+
+
+def _active_deadline(status: Status, job: Job) -> datetime | None:
+    seconds = job.spec.active_deadline_seconds
+    return None if seconds is None or status.start_time is None else status.start_time + timedelta(seconds=seconds)
+
+
+def _lost_at(status: Status, job: Job) -> datetime | None:
+    """Return when the operator takes the quorum for lost: a minute after the coordinator, which has a clock of its own, should have."""
+    grace, since = job.spec.quorum.loss_grace_period_seconds, status.quorum.lost_since
+    return None if not grace or since is None else since + timedelta(seconds=grace) + _PATIENCE

@@ -1,0 +1,69 @@
+"""The end of a job: written once, and nothing flips it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedcore.engine.reasons import EndReason
+from fedcore.spec.status import ResultStatus
+from fedcore_operator.api.conditions import ConditionType, Reason, condition, is_finished, set_condition
+from fedcore_operator.decide.progress import shown_metrics
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fedcore.spec import Status
+    from fedcore_operator.api.job import Job
+    from fedcore_operator.decide.observe import Final
+
+__all__ = ["fail", "finish"]
+
+
+def finish(status: Status, job: Job, final: Final, now: datetime) -> Status:
+    """Return the status of a job whose coordinator has said how it ended."""
+    result = ResultStatus(
+        reason=str(final.reason),
+        rounds=final.rounds,
+        metrics=shown_metrics(dict(final.metrics)),
+        artifact=final.artifact,
+        sha256=final.sha256,
+    )
+    status = status.model_copy(update={"result": result})
+    if final.reason is not EndReason.COMPLETED:
+        return fail(status, job, final.reason, final.message, now)
+    accuracy = next((metric.value for metric in result.metrics if metric.name == "accuracy"), "")
+    told = final.message or f"{final.rounds} rounds" + (f", accuracy {accuracy}" if accuracy else "")
+    if status.progress is not None:
+        total = job.spec.rounds
+        shown = {"round": final.rounds, "total_rounds": total, "display": f"{final.rounds}/{total}"}
+        if result.metrics:
+            shown |= {"metrics": result.metrics, "accuracy": accuracy}
+        status = status.model_copy(update={"progress": status.progress.model_copy(update=shown)})
+    return _ended(status, job, ConditionType.COMPLETE, EndReason.COMPLETED, told, now)
+
+
+def fail(status: Status, job: Job, reason: EndReason | str, message: str, now: datetime) -> Status:
+    """Return the status of a job that has failed; one that has ended already stays as it is."""
+    return status if is_finished(status) else _ended(status, job, ConditionType.FAILED, reason, message, now)
+
+
+def _ended(status: Status, job: Job, kind: ConditionType, reason: str, message: str, now: datetime) -> Status:
+    generation = job.generation
+    status = set_condition(status, kind, "True", str(reason), message, generation=generation, now=now)
+    status = set_condition(
+        status, ConditionType.COORDINATOR_READY, "False", Reason.FINISHED, "the job has ended", generation=generation, now=now
+    )
+    quorum = condition(status, ConditionType.QUORUM_MET)
+    # The column keeps what was true at the end.
+    met = quorum is not None and quorum.status == "True"
+    status = set_condition(
+        status,
+        ConditionType.QUORUM_MET,
+        "True" if met else "False",
+        Reason.FINISHED,
+        "the job has ended",
+        generation=generation,
+        now=now,
+    )
+    coordinator = status.coordinator.model_copy(update={"ready": False})
+    return status.model_copy(update={"completion_time": now, "coordinator": coordinator})
