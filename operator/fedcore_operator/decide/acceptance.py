@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from fedcore_operator.api.conditions import ConditionType, Reason, condition, is_finished, set_condition
+from fedcore_operator.api.job import InvalidJob
 from fedcore_operator.decide.answers import Verdict
 from fedcore_operator.plan.reserved import template_problems
 
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
 
     from fedcore.spec import Status
     from fedcore_operator.api.conditions import State
-    from fedcore_operator.api.job import InvalidJob, Job
+    from fedcore_operator.api.job import Job
     from fedcore_operator.decide.observe import Observation
 
 __all__ = ["accept", "dry_run_due", "is_accepted", "refuse"]
 
 
-def dry_run_due(job: Job) -> bool:
+def dry_run_due(job: Job | InvalidJob) -> TypeGuard[Job]:
     """Say whether the shapes of a job are to be tried: once per spec, and again while a namespace does not let them in."""
+    if isinstance(job, InvalidJob) or job.managed_elsewhere or job.deleting:
+        return False
     if is_finished(job.status) or template_problems(job.spec):
         return False
     known = condition(job.status, ConditionType.ACCEPTED)
