@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Json
+from pydantic import BeforeValidator, ConfigDict, Field, Json
 
 from fedcore.options import InvalidOptions, ProcessOptions
 
@@ -27,6 +27,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 class Settings(ProcessOptions):
     """Settings of one operator. Field ``x`` is the variable ``FEDCORE_X``."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     operator_namespace: str = Field(min_length=1)
     """Namespace of the operator's own pod: network policies let it poll from there."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from fedcore_operator.decide.lifecycle import is_active
+from fedcore_operator.decide.places import attempts_of
 from fedcore_operator.decide.workers import gone
 from fedcore_operator.plan.disruption import worker_budget
 from fedcore_operator.plan.jobinput import job_input
@@ -39,7 +40,6 @@ __all__ = [
     "TellCoordinator",
     "actions_after_end",
     "actions_for",
-    "attempt_of",
     "may_start_at",
 ]
 
@@ -141,11 +141,6 @@ def actions_after_end(status: Status, job: Job, seen: Observation, now: datetime
     return tuple(_delete(pod) for pod in seen.pods.all if pod.deleting_at is None and (policy == "All" or not pod.over))
 
 
-def attempt_of(status: Status) -> dict[int, int]:
-    """Return the current attempts of the workers that have one of their own."""
-    return {one.index: one.attempt for one in status.worker_indexes}
-
-
 def may_start_at(index: int | None, attempt: int, not_before: datetime | None, seen: Observation, now: datetime) -> datetime:
     """Return when an attempt may be started, ``now`` or later."""
     refused = [one.at + RETRY_AFTER for one in seen.refusals if one.index == index and one.attempt == attempt]
@@ -198,7 +193,7 @@ def _tell(status: Status, seen: Observation, told: str) -> Iterator[TellCoordina
 
 def _leftovers(status: Status, seen: Observation) -> Iterator[PodView]:
     """Give the pods of lower attempts, but for the newest that ended: its log stays until the next end."""
-    attempts = attempt_of(status)
+    attempts = attempts_of(status)
     for index, pods in seen.pods.by_index.items():
         current = status.coordinator.attempt if index is None else attempts.get(index, status.attempt_base)
         lower = [pod for pod in pods if pod.attempt < current]

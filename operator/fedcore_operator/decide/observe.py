@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Exit", "Final", "Observation", "PodView", "Pods", "Polled", "Refusal", "Waiting", "view_pod"]
 
 _MESSAGE_CHARS = 512
+_MOST_ROUNDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,20 +204,21 @@ def _said(text: str) -> dict[str, Any]:
     """Return a termination message; empty if the process wrote none and there is log text in its place."""
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # anybody's image may write anything here, brackets by the thousand included
         return {}
     return said if isinstance(said, dict) and said.get("schema") == 1 else {}
 
 
 def _final(said: Mapping[str, Any]) -> Final | None:
-    if said.get("final") is not True or said.get("reason") not in set(EndReason):
+    reason = said.get("reason")
+    if said.get("final") is not True or not isinstance(reason, str) or reason not in set(EndReason):
         return None
     metrics = said.get("metrics")
     rounds = said.get("rounds")
     return Final(
-        reason=EndReason(said["reason"]),
+        reason=EndReason(reason),
         message=str(said.get("message") or "")[:_MESSAGE_CHARS],
-        rounds=rounds if isinstance(rounds, int) and rounds >= 0 else 0,
+        rounds=rounds if isinstance(rounds, int) and 0 <= rounds <= _MOST_ROUNDS else 0,
         metrics=tuple((str(name), float(value)) for name, value in metrics.items() if isinstance(value, int | float))
         if isinstance(metrics, dict)
         else (),

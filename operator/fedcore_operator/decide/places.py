@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedcore_operator.api.job import Job
     from fedcore_operator.decide.classify import End
 
-__all__ = ["Entry", "after", "coordinator_policy", "entry_of", "worker_policy"]
+__all__ = ["Entry", "after", "attempts_of", "coordinator_policy", "worker_policy"]
 
 Entry: TypeAlias = CoordinatorStatus | WorkerIndex
 
@@ -28,10 +28,9 @@ def worker_policy(job: Job) -> RestartPolicy:
     return RestartPolicy(job.spec.workers.max_restarts_per_worker, job.spec.failure_policy.restart_backoff_seconds)
 
 
-def entry_of(status: Status, index: int) -> WorkerIndex:
-    """Return what is known of a worker; one that never ended is at the base attempt."""
-    found = next((one for one in status.worker_indexes if one.index == index), None)
-    return WorkerIndex(index=index, attempt=status.attempt_base) if found is None else found
+def attempts_of(status: Status) -> dict[int, int]:
+    """Return the current attempts of the workers that have ended before; all others are at ``attempt_base``."""
+    return {one.index: one.attempt for one in status.worker_indexes}
 
 
 def after(entry: Entry, end: End, policy: RestartPolicy) -> dict[str, object] | GaveUp:

@@ -11,7 +11,9 @@ from fedcore.spec.status import QuorumStatus
 from fedcore_operator.api.conditions import ConditionType, Reason, condition, set_condition
 from fedcore_operator.api.names import Role
 from fedcore_operator.decide.classify import end_of, has_ended
+from fedcore_operator.decide.places import attempts_of
 from fedcore_operator.decide.progress import FRESH, fresh
+from fedcore_operator.decide.waiting import why_workers_wait
 from fedcore_operator.decide.workers import gone
 from fedcore_operator.plan.children import selector
 
@@ -28,7 +30,7 @@ __all__ = ["count_workers", "judge_quorum"]
 
 def count_workers(status: Status, job: Job, seen: Observation, now: datetime) -> Status:
     """Return the status with its counts of workers."""
-    attempts = {one.index: one.attempt for one in status.worker_indexes}
+    attempts = attempts_of(status)
     replicas = job.spec.workers.replicas
     active = ready = finished = 0
     for index in range(replicas):
@@ -75,7 +77,11 @@ def judge_quorum(status: Status, job: Job, seen: Observation, now: datetime) -> 
 
 def _with_condition(status: Status, job: Job, seen: Observation, present: int, needed: int, now: datetime) -> Status:
     polled = fresh(status, seen, now)
-    there = f"{present} of {job.spec.workers.replicas} workers are ready, {needed} are required"
+    told = [f"{present} of {job.spec.workers.replicas} workers are ready, {needed} are required"]
+    shown = status.progress  # what was adopted: the message changes no more often than that
+    if polled is not None and shown is not None:
+        told.append(f"round {shown.display} has {shown.accepted} updates, {shown.registered} workers are registered")
+    told += [trouble for trouble in [why_workers_wait(status, job, seen)] if trouble]
     state: State
     if polled is not None:
         said = polled.progress
@@ -87,8 +93,9 @@ def _with_condition(status: Status, job: Job, seen: Observation, present: int, n
         state, reason = "False", Reason.BELOW_QUORUM
     else:
         state, reason = "Unknown", Reason.COORDINATOR_UNREACHABLE
-        there += "; the coordinator did not say how it is"
-    return set_condition(status, ConditionType.QUORUM_MET, state, reason, there, generation=job.generation, now=now)
+        told.append("the coordinator does not answer polls")
+    message = "; ".join(told)
+    return set_condition(status, ConditionType.QUORUM_MET, state, reason, message, generation=job.generation, now=now)
 
 
 def _said_lately(status: Status, now: datetime) -> bool:

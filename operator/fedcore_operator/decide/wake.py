@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from fedcore_operator.decide.actions import LEAVE, attempt_of, may_start_at
+from fedcore_operator.decide.actions import LEAVE, may_start_at
 from fedcore_operator.decide.classify import LOST_AFTER
 from fedcore_operator.decide.deadlines import due_times
 from fedcore_operator.decide.lifecycle import is_active
+from fedcore_operator.decide.places import attempts_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ def wake_at(status: Status, job: Job, seen: Observation, settings: Settings, now
         times += due_times(status, job)
         times += [pod.deleting_at + LOST_AFTER for pod in seen.pods.all if pod.deleting_at is not None]
         times.append(may_start_at(None, status.coordinator.attempt, status.coordinator.not_before, seen, now))
-        attempts = attempt_of(status)
+        attempts = attempts_of(status)
         waits = {one.index: one.not_before for one in status.worker_indexes}
         times += [
             may_start_at(index, attempts.get(index, status.attempt_base), waits.get(index), seen, now)

@@ -4,7 +4,7 @@ import pytest
 
 from fedcore.progress import Progress
 from fedcore_operator.api.conditions import condition
-from fedcore_operator.decide.observe import Polled
+from fedcore_operator.decide.observe import Polled, Refusal, Waiting
 from fedcore_operator.decide.quorum import count_workers, judge_quorum
 from support.operator_objects import NOW, UID, ago, all_pods, exited, make_job, pod, running, seen
 
@@ -101,3 +101,31 @@ def test_the_loss_clock(views, said, fields, since):
 )
 def test_when_it_is_first_met(views, said, expected):
     assert judge(views, running(quorumFirstMetTime=None), polled=said).quorum_first_met_time == expected
+
+
+@pytest.mark.parametrize(
+    ("views", "observed", "message"),
+    [
+        pytest.param(
+            all_pods(), {}, "4 of 4 workers are ready, 3 are required; the coordinator does not answer polls", id="nobody says anything"
+        ),
+        pytest.param(
+            all_pods(
+                w1=pod(1, ready=False, waiting=Waiting("Unschedulable", "0/3 nodes are available")),
+                w2=pod(2, ready=False, waiting=Waiting("ImagePullBackOff")),
+                w3=pod(3, ready=False, waiting=Waiting("ContainerCreating")),
+            ),
+            {},
+            "1 of 4 workers are ready, 3 are required; 2 wait, worker-1: Unschedulable: 0/3 nodes are available",
+            id="pods that cannot run",
+        ),
+        pytest.param(
+            FEW,
+            {"refusals": (Refusal(1, 1, "exceeded quota", NOW),)},
+            "2 of 4 workers are ready, 3 are required; 1 wait, worker-1: the pod was refused: exceeded quota",
+            id="a quota",
+        ),
+    ],
+)
+def test_the_message_has_numbers_and_the_first_trouble(views, observed, message):
+    assert condition(judge(views, **observed), "QuorumMet").message == message
