@@ -3,6 +3,9 @@
 import pytest
 
 from fedcore.engine.restarts import Cause
+from fedcore.local.supervisor import RUN_DIRECTORY_LOCKED
+from fedcore.worker.ending import EndWord
+from fedcore_operator.decide import classify
 from fedcore_operator.decide.classify import end_of, has_ended, vanished
 from support.operator_objects import NOW, ago, exited, later, pod
 
@@ -74,6 +77,11 @@ def test_times_and_messages_are_those_of_the_container():
 )
 def test_has_ended(view, sole_writer, expected):
     assert has_ended(view, NOW, sole_writer=sole_writer) is expected
+
+
+def test_the_words_are_those_of_the_processes():
+    assert {classify._STOPPED, classify._NAME_IN_USE} <= set(EndWord)
+    assert classify._RUN_DIRECTORY_LOCKED == RUN_DIRECTORY_LOCKED
 
 
 def test_a_pod_that_vanished_was_disrupted():
