@@ -6,11 +6,12 @@ takes what it knows and ignores the rest: a newer operator may write more.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from fedcore.spec.times import Time  # noqa: TC001 - pydantic reads the annotations
 
 __all__ = [
     "Condition",
@@ -25,11 +26,8 @@ __all__ = [
     "ResultStatus",
     "SlowWorker",
     "Status",
-    "Time",
     "WorkerIndex",
     "WorkersStatus",
-    "format_time",
-    "parse_time",
 ]
 
 MESSAGE_CHARS = 1024
@@ -37,29 +35,6 @@ MESSAGE_CHARS = 1024
 COORDINATOR_EXIT_CHARS = 512
 WORKER_EXIT_CHARS = 160
 """A thousand workers may each have one."""
-
-
-def format_time(moment: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _whole_seconds(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
-
-
-Time = Annotated[
-    datetime,
-    AfterValidator(_whole_seconds),
-    PlainSerializer(format_time, return_type=str),
-    Field(json_schema_extra={"type": "string", "format": "date-time"}),
-]
-_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
-
-
-def parse_time(text: str) -> datetime:
-    """Return the time that Kubernetes wrote, to the second."""
-    return _TIME.validate_python(text)
 
 
 Count = Annotated[int, Field(ge=0)]

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from fedcore.engine.reasons import EndReason
 from fedcore.progress import Progress
 from fedcore.spec import API_VERSION, Status
-from fedcore.spec.status import format_time
+from fedcore.spec.times import format_time
 from fedcore_operator.api import names
 from fedcore_operator.api.conditions import is_finished
 from fedcore_operator.api.job import InvalidJob, parse_job

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedcore.spec import Spec, Status
-from fedcore.spec.status import parse_time
+from fedcore.spec.times import parse_time
 from fedcore_operator.api.names import MANAGED_BY
 
 if TYPE_CHECKING:

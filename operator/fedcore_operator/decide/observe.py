@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedcore.engine.reasons import EndReason
-from fedcore.spec.status import parse_time
+from fedcore.spec.times import parse_time
 from fedcore_operator.api import names
 from fedcore_operator.api.names import Role
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedcore.spec.status import format_time
+from fedcore.spec.times import format_time
 from fedcore_operator.api import names
 from fedcore_operator.api.conditions import ConditionType, Reason, set_condition
 from fedcore_operator.decide.classify import has_ended

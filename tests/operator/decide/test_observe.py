@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedcore.spec.status import format_time
+from fedcore.spec.times import format_time
 from fedcore_operator.decide.observe import Waiting, view_pod
 from support.operator_objects import NOW, UID, ago
 
