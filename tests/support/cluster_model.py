@@ -18,7 +18,7 @@ from fedcore.spec import API_VERSION, Status
 from fedcore.spec.times import format_time
 from fedcore_operator.api import names
 from fedcore_operator.api.conditions import is_finished
-from fedcore_operator.api.job import InvalidJob, parse_job
+from fedcore_operator.api.job import InvalidJob, Job, parse_job
 from fedcore_operator.api.settings import Settings
 from fedcore_operator.decide import actions as act
 from fedcore_operator.decide.acceptance import dry_run_due
@@ -276,7 +276,8 @@ class Operator:
         if decision.status != job.status:
             cluster.write_status(decision.status, job.resource_version)
             done = self._count(done, stop_after)
-        cluster.truth.seen |= {view.name for view in views}
+        if isinstance(job, Job):  # of an invalid one nothing is noted, as if the operator had been down
+            cluster.truth.seen |= {view.name for view in views}
         for action in decision.actions:
             if self._act(action, job):
                 done = self._count(done, stop_after)
