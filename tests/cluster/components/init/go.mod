@@ -1,0 +1,3 @@
+module fedcore.dev/testcluster/init
+
+go 1.26
