@@ -1,0 +1,112 @@
+"""Fixtures that hand a real Kubernetes to tests; tests/conftest.py makes them known everywhere.
+
+``apiserver``
+    An API server alone: for the CRD, CEL, RBAC, dry runs, scale. Mark such tests ``apiserver``.
+``cluster``
+    A cluster with three nodes, or the one that ``FEDCORE_E2E_KUBECONFIG`` and ``FEDCORE_E2E_CONTEXT`` name. Mark ``e2e``.
+``local_cluster``
+    The same, where the test cuts cables or reaches into nodes: skipped on a foreign cluster.
+``namespace``
+    A namespace of ``cluster`` for one test, at pod security level restricted.
+
+All but ``namespace`` live as long as the session. Where one cannot run, tests are skipped with the reason; with ``CI`` set
+they fail.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.cluster.apiserver import apiserver as run_apiserver
+from tests.cluster.availability import prepare_apiserver, prepare_cluster
+from tests.cluster.build import is_built, target
+from tests.cluster.cluster import LocalCluster, start
+from tests.cluster.errors import ClusterError, Unavailable
+from tests.cluster.kubernetes import Kubernetes, minified
+
+NODES = 3
+TEST_SECONDS = 300
+MARKERS = ("apiserver", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests on a cluster their own time: starting one is bounded by itself and not charged to the first test."""
+    for item in items:
+        if any(item.get_closest_marker(marker) for marker in MARKERS) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """An API server without nodes."""
+    try:
+        prepare_apiserver()
+    except Unavailable as reason:
+        _do_without(reason)
+    with run_apiserver(tmp_path_factory.mktemp("apiserver")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubernetes]:
+    """A cluster with nodes."""
+    if given := os.environ.get("FEDCORE_E2E_KUBECONFIG"):
+        yield existing_cluster(Path(given), os.environ.get("FEDCORE_E2E_CONTEXT", ""), tmp_path_factory.mktemp("kubeconfig"))
+        return
+    try:
+        prepare_cluster()
+    except Unavailable as reason:
+        _do_without(reason)
+    running = start(NODES)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def local_cluster(cluster: Kubernetes) -> LocalCluster:
+    """The cluster, if it is ours."""
+    if not isinstance(cluster, LocalCluster):
+        pytest.skip("reaches into the machines of the cluster; the one of FEDCORE_E2E_KUBECONFIG is not ours")
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster: Kubernetes) -> Iterator[str]:
+    """A restricted namespace for one test."""
+    with cluster.namespace() as name:
+        yield name
+
+
+def existing_cluster(kubeconfig: Path, context: str, folder: Path) -> Kubernetes:
+    """A handle on somebody's cluster.
+
+    The context has to be named even if there is only one: a lone context may well be production.
+
+    Raises
+    ------
+    ClusterError
+        No context was named, or the file has no such context.
+    """
+    if not context:
+        raise ClusterError("FEDCORE_E2E_KUBECONFIG is set: FEDCORE_E2E_CONTEXT has to name the context that tests may use")
+    kubectl, helm = _tool("kubectl"), _tool("helm")
+    return Kubernetes(minified(kubeconfig, context, kubectl, folder / "kubeconfig"), kubectl, helm)
+
+
+def _tool(name: str) -> Path:
+    # On a foreign cluster the user's own tools do; nothing has to be compiled.
+    if found := shutil.which(name):
+        return Path(found)
+    if is_built():
+        return target() / name
+    raise ClusterError(f"{name} is not installed")
+
+
+def _do_without(reason: Unavailable) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"no test cluster, and CI is set: {reason}", pytrace=False)
+    pytest.skip(f"no test cluster: {reason}")
