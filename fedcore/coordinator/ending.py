@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ class Ending:
                 "rounds": summary["rounds_completed"],
                 "metrics": summary["metrics"] or {},
                 "artifact": MODEL,
+                **self._model_digest(),
             }
             if len(json.dumps(message)) > _TERMINATION_BYTES:  # names of metrics are the task's, and cut JSON would read as a crash
                 message |= {"metrics": {}, "message": end.message[:256]}
@@ -59,3 +61,11 @@ class Ending:
                 self._termination_file.write_text(json.dumps(message), encoding="utf-8")
             except OSError as error:
                 log_event("termination_message_failed", error=str(error))
+
+    def _model_digest(self) -> dict[str, str]:
+        """Lets whoever fetches the model see that it is this one; a job that ended before its first round has none."""
+        try:
+            with (self._run_dir / MODEL).open("rb") as model:
+                return {"sha256": hashlib.file_digest(model, "sha256").hexdigest()}
+        except OSError:
+            return {}

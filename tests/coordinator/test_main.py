@@ -277,7 +277,7 @@ def test_job_from_its_own_first_weights_to_the_last_file(start, tmp_path, refuse
 
     assert json.loads((tmp_path / "end.json").read_text()) == {
         "schema": 1, "final": True, "phase": "Succeeded", "reason": "Completed", "message": "", "rounds": 3, "metrics": {},
-        "artifact": "model.safetensors",
+        "artifact": "model.safetensors", "sha256": hashlib.sha256((coordinator.run_dir / "model.safetensors").read_bytes()).hexdigest(),
     }  # fmt: skip
     assert set(load((coordinator.run_dir / "model.safetensors").read_bytes())["weight"]) == {3.0}
     assert json.loads((coordinator.run_dir / "summary.json").read_text())["rounds_completed"] == 3
@@ -491,3 +491,15 @@ def test_termination_file_is_json_of_4_kib_at_most(tmp_path, message, metrics):
     assert (said["final"], said["phase"], said["reason"]) == (True, "Failed", "QuorumLost")
     assert said["message"] == message[: len(said["message"])]
     assert len(said["message"]) >= min(len(message), 256)
+
+
+@pytest.mark.parametrize("model", [pytest.param(b"weights", id="after rounds"), pytest.param(None, id="before the first")])
+def test_termination_file_names_the_model_by_its_digest(tmp_path, model):
+    journal = Journal(tmp_path)
+    journal.append("run_started", {"run_id": "r", "job": "demo", "rounds": 1, "workers": 1, "required": 1, "seed": 0})
+    if model is not None:
+        (tmp_path / "model.safetensors").write_bytes(model)
+    Ending(tmp_path, journal, tmp_path / "end.json").write(Finish(Phase.FAILED, EndReason.QUORUM_LOST, "", 3))
+    journal.close()
+    said = json.loads((tmp_path / "end.json").read_text())
+    assert said.get("sha256") == (hashlib.sha256(model).hexdigest() if model else None)
