@@ -6,6 +6,8 @@
     A cluster with three nodes, or the one that ``FEDCORE_E2E_KUBECONFIG`` and ``FEDCORE_E2E_CONTEXT`` name. Mark ``e2e``.
 ``local_cluster``
     The same, where the test cuts cables or reaches into nodes: skipped on a foreign cluster.
+``coordinator_image``, ``numpy_worker_image``, ``torch_worker_image``, ``operator_image``
+    Names of FedCore's images, which every node has: built from this checkout, or those of ``FEDCORE_E2E_REGISTRY``.
 ``namespace``
     A namespace of ``cluster`` for one test, at pod security level restricted.
 
@@ -21,11 +23,13 @@ from typing import NoReturn
 
 import pytest
 
+from images.build import IMAGES, version
 from tests.cluster.apiserver import apiserver as run_apiserver
 from tests.cluster.availability import prepare_apiserver, prepare_cluster
 from tests.cluster.build import is_built, target
 from tests.cluster.cluster import LocalCluster, start
 from tests.cluster.errors import ClusterError, Unavailable
+from tests.cluster.images import archive, reference
 from tests.cluster.kubernetes import Kubernetes, minified
 
 NODES = 3
@@ -74,6 +78,30 @@ def local_cluster(cluster: Kubernetes) -> LocalCluster:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def coordinator_image(cluster: Kubernetes) -> str:
+    """The coordinator's."""
+    return _image(cluster, "coordinator")
+
+
+@pytest.fixture(scope="session")
+def numpy_worker_image(cluster: Kubernetes) -> str:
+    """A worker's without torch."""
+    return _image(cluster, "worker-numpy")
+
+
+@pytest.fixture(scope="session")
+def torch_worker_image(cluster: Kubernetes) -> str:
+    """A worker's with torch: seconds to load, minutes to build the first time."""
+    return _image(cluster, "worker")
+
+
+@pytest.fixture(scope="session")
+def operator_image(cluster: Kubernetes) -> str:
+    """The operator's."""
+    return _image(cluster, "operator")
+
+
 @pytest.fixture
 def namespace(cluster: Kubernetes) -> Iterator[str]:
     """A restricted namespace for one test."""
@@ -95,6 +123,19 @@ def existing_cluster(kubeconfig: Path, context: str, folder: Path) -> Kubernetes
         raise ClusterError("FEDCORE_E2E_KUBECONFIG is set: FEDCORE_E2E_CONTEXT has to name the context that tests may use")
     kubectl, helm = _tool("kubectl"), _tool("helm")
     return Kubernetes(minified(kubeconfig, context, kubectl, folder / "kubeconfig"), kubectl, helm)
+
+
+def _image(cluster: Kubernetes, name: str) -> str:
+    if isinstance(cluster, LocalCluster):
+        try:
+            cluster.load(archive(name))
+        except Unavailable as reason:
+            _do_without(reason)
+        return reference(name)
+    registry = os.environ.get("FEDCORE_E2E_REGISTRY")
+    if not registry:
+        pytest.skip("FEDCORE_E2E_REGISTRY does not say where the cluster finds images; `make images REGISTRY=... PUSH=1` pushes them")
+    return IMAGES[name].reference(registry, os.environ.get("FEDCORE_E2E_TAG") or version())
 
 
 def _tool(name: str) -> Path:

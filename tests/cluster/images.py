@@ -1,0 +1,126 @@
+"""FedCore's images for tests: built as users build them, on a Debian base made here, since no registry may be in reach.
+
+Base images, layers and archives are kept in the cache; only what changed is built again.
+"""
+
+import fcntl
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from images.build import IMAGES, Image, build
+from tests.cluster import packages
+from tests.cluster.commands import run
+from tests.cluster.errors import ClusterError
+from tests.cluster.places import cache
+
+TAG = "test"
+BASE_SECONDS = 1800
+UNUSED_FILES = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A Debian root file system with Python, and what it has beyond that."""
+
+    packages: tuple[str, ...]
+
+    def recipe(self) -> list[str]:
+        """Options of mmdebstrap."""
+        left_out = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNUSED_FILES]
+        return ["--mode=root", "--variant=essential", f"--include={','.join(self.packages)}", *left_out, _suite()]
+
+    @property
+    def reference(self) -> str:
+        """Name of the image, which changes with the recipe."""
+        return f"localhost/fedcore-test-base:{hashlib.sha256(repr(self.recipe()).encode()).hexdigest()[:12]}"
+
+
+PYTHON = Base(("python3", "python3-venv", "libstdc++6", "ca-certificates"))
+TORCH = Base((*PYTHON.packages, "python3-torch", "python3-torchvision"))
+
+TEST_IMAGES: dict[str, tuple[Image, Base]] = {
+    "operator": (IMAGES["operator"], PYTHON),
+    "coordinator": (IMAGES["coordinator"], PYTHON),
+    "worker-numpy": (IMAGES["worker-numpy"], PYTHON),
+    # PyPI's torch is 6 GB with CUDA; Debian's is for the CPU and a tenth of that.
+    "worker": (Image("worker", arguments={"TORCH_FROM": "base"}), TORCH),
+}
+
+
+def reference(name: str) -> str:
+    """Name of a test image as pods say it."""
+    return TEST_IMAGES[name][0].reference("localhost", TAG)
+
+
+def archive(name: str) -> Path:
+    """Build an image, or find it built already, and return an archive of it.
+
+    Raises
+    ------
+    Unavailable
+        What building needs cannot be installed.
+    ClusterError
+        The build failed.
+    """
+    packages.install(packages.IMAGES)
+    image, base = TEST_IMAGES[name]
+    with _locked_storage() as buildah:
+        _ensure_base(base, buildah)
+        try:
+            build(image, reference(name), {"BASE_IMAGE": base.reference}, buildah)
+        except subprocess.CalledProcessError as error:
+            raise ClusterError(f"image {name} cannot be built") from error
+        identity = run([*buildah, "inspect", "--type=image", "--format={{.FromImageID}}", reference(name)]).strip()
+        path = _folder() / f"{name}-{identity[:12]}.tar"
+        if not path.exists():
+            for older in _folder().glob(f"{name}-????????????.tar"):
+                older.unlink()
+            partial = path.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            run([*buildah, "push", "--quiet", reference(name), f"docker-archive:{partial}:{reference(name)}"], seconds=600)
+            partial.rename(path)
+    return path
+
+
+def _folder() -> Path:
+    return cache() / "images"
+
+
+@contextmanager
+def _locked_storage() -> Iterator[list[str]]:
+    """Buildah with storage of our own, for one process at a time."""
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # In a mount namespace, since buildah leaves its storage mounted on itself.
+        yield ["unshare", "--mount", "--propagation=private", "buildah", f"--root={folder}/storage", f"--runroot={folder}/run"]
+
+
+def _ensure_base(base: Base, buildah: list[str]) -> None:
+    if run([*buildah, "images", "--quiet", "--filter", f"reference={base.reference}"]).strip():
+        return
+    tree = _folder() / "base.tar"
+    run(["mmdebstrap", *base.recipe(), tree, *_sources()], seconds=BASE_SECONDS)
+    recipe = f"FROM scratch\nADD {tree.name} /\n"
+    run([*buildah, "build", f"--tag={base.reference}", "--isolation=chroot", "--file=-", tree.parent], stdin=recipe, seconds=600)
+    tree.unlink()
+
+
+def _suite() -> str:
+    """This machine's own release if it is Debian, so that its package sources fit; else the one that tests know."""
+    release = Path("/etc/os-release").read_text(encoding="utf-8")
+    codename = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
+    return codename[1] if codename and re.search(r"^ID=debian$", release, re.MULTILINE) else "bookworm"
+
+
+def _sources() -> list[Path]:
+    """Where this Debian gets packages from; elsewhere mmdebstrap's default is right."""
+    if not re.search(r"^ID=debian$", Path("/etc/os-release").read_text(encoding="utf-8"), re.MULTILINE):
+        return []
+    return [path for path in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")) if path.exists()][:1]
