@@ -7,10 +7,10 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long lint types imports format crd lock build clean foreign
+.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd lock build clean foreign
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -31,11 +31,26 @@ run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on t
 numpy: $(VENV)/.base ## The same without PyTorch: examples/numpy.yaml
 	$(BIN)/fedcore run examples/numpy.yaml
 
-test: lint types imports foreign ## Run every check and all tests but the long ones
+test: lint types imports foreign programs ## Run every check and all tests but the long ones
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: $(VENV)/.dev foreign ## Run the tests that take minutes each
+test-long: $(VENV)/.dev foreign programs ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m long --timeout 3600
+
+e2e: $(VENV)/.dev programs ## Run the tests on a real Kubernetes: an API server, and a cluster with nodes
+	$(BIN)/python -m pytest -m "(apiserver or e2e) and not long"
+
+cluster: $(VENV)/.base ## Start a Kubernetes cluster on this machine to try things out; cluster-down removes it
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(VENV)/.base ## Remove that cluster, and what killed test runs left
+	$(BIN)/python -m tests.cluster down
+
+programs: $(VENV)/.base ## Compile what the cluster of the tests needs, once per machine, where that can be
+	$(BIN)/python -m tests.cluster build
+
+images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them, TAG=... and BASE_IMAGE=... change them
+	$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(PUSH),--push)
 
 foreign: ## Install Ruby with its XML-RPC client, for the worker in another language, where apt can
 	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh
