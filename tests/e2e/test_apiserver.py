@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import uuid
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,13 @@ SPEC = {"rounds": 5, "task": {"entrypoint": "my.task:make"}, "workers": {"replic
 class Kubectl:
     """kubectl in a namespace of its own, with the restricted pod security level."""
 
-    def __init__(self, kubeconfig):
-        self.kubeconfig, self.namespace = kubeconfig, f"test-{uuid.uuid4().hex[:8]}"
+    def __init__(self, kubernetes, namespace):
+        self.kubernetes, self.namespace = kubernetes, namespace
 
     def __call__(self, *arguments, given=None):
-        command = ["kubectl", f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
+        command = [self.kubernetes.kubectl_program, f"--namespace={self.namespace}", *arguments]
         text = None if given is None else given if isinstance(given, str) else json.dumps(given)
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=self.kubernetes.environment())
 
     def done(self, *arguments, given=None):
         result = self(*arguments, given=given)
@@ -53,14 +52,11 @@ class Kubectl:
 
 @pytest.fixture(scope="module")
 def kubectl(apiserver):
-    kubectl = Kubectl(apiserver)
-    kubectl.done("apply", "-f", "-", given=definition_yaml())
-    kubectl.done("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=30s")
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": kubectl.namespace}}
-    namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
-    kubectl.done("create", "-f", "-", given=namespace)
-    yield kubectl
-    kubectl("delete", "namespace", kubectl.namespace, "--wait=false")
+    with apiserver.namespace() as namespace:
+        kubectl = Kubectl(apiserver, namespace)
+        kubectl.done("apply", "-f", "-", given=definition_yaml())
+        kubectl.done("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=30s")
+        yield kubectl
 
 
 @pytest.fixture
