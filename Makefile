@@ -23,7 +23,7 @@ $(VENV)/.torch: $(VENV)/.base
 	@echo "Installing PyTorch; on Linux its wheels are about 3 GB, once." && $(INSTALL) '.[torch]' && touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
-	$(INSTALL) '.[torch]' --group dev && touch $@
+	$(INSTALL) '.[torch,operator]' --group dev && touch $@
 
 run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on this machine
 	$(BIN)/fedcore run examples/mnist.yaml

@@ -32,6 +32,18 @@ class Settings(ProcessOptions):
 
     operator_namespace: str = Field(min_length=1)
     """Namespace of the operator's own pod: network policies let it poll from there."""
+    operator_pod: str = "fedcore-operator"
+    """Name of the operator's own pod: holder of the Lease, reporter of events."""
+    bind_address: str = "127.0.0.1"
+    """Address that probes are answered at; the chart gives the pod's own, of whatever family."""
+    health_port: int = Field(8081, ge=0, le=65535)
+    """Port of ``/healthz``."""
+    ready_port: int = Field(8080, ge=0, le=65535)
+    """Port of ``/readyz``."""
+    ca_dir: str = "/etc/fedcore/ca"
+    """Folder in which the Secret with our authority is mounted."""
+    ca_secret: str = "fedcore-ca"  # noqa: S105 - a name
+    """Name of that Secret, which the operator makes at its first start."""
     namespaces: Names = ()
     """Namespaces to watch, comma-separated; empty: all of them."""
     coordinator_image: str = Field(min_length=1)

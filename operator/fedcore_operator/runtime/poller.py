@@ -1,0 +1,64 @@
+"""Who is asked for progress, and what was said last. A poll never holds up a pass: its answer causes the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fedcore_operator.decide.observe import Polled
+from fedcore_operator.io.progress import fetch_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+    from fedcore_operator.runtime.cache import Key
+    from fedcore_operator.runtime.queue import Queue
+
+__all__ = ["Poller"]
+
+_AT_ONCE = 32
+
+
+class Poller:
+    """Polls in the background, each job at most every ``seconds``."""
+
+    def __init__(self, session: aiohttp.ClientSession, queue: Queue, seconds: float, clock: Callable[[], float]) -> None:
+        self._session = session
+        self._queue = queue
+        self._seconds = seconds
+        self._clock = clock
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._asked: dict[Key, tuple[float, str]] = {}
+        self._last: dict[Key, Polled] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def last(self, key: Key) -> Polled | None:
+        """Return the last answer."""
+        return self._last.get(key)
+
+    def ask(self, key: Key, address: str) -> None:
+        """Ask the coordinator at an address, unless it was asked a moment ago."""
+        now = self._clock()
+        asked_at, asked = self._asked.get(key, (now - self._seconds, ""))
+        # Half a second of slack: a pass that wakes for the poll a little early must not put it off to the next one.
+        if address == asked and now < asked_at + self._seconds - 0.5:
+            return
+        self._asked[key] = now, address
+        task = asyncio.create_task(self._fetch(key, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a job that is gone."""
+        self._asked.pop(key, None)
+        self._last.pop(key, None)
+
+    async def _fetch(self, key: Key, address: str) -> None:
+        async with self._at_once:
+            progress = await fetch_progress(self._session, address)
+        if progress is not None and key in self._asked:
+            self._last[key] = Polled(progress, datetime.now(UTC).replace(microsecond=0))
+            self._queue.add(key)

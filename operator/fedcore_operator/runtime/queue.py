@@ -1,0 +1,56 @@
+"""Which job is looked at next: each key once, at its time, and never by two workers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedcore_operator.runtime.cache import Key
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """A queue of keys with times. What is added while its key is worked on waits until that is done."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._due: dict[Key, float] = {}
+        self._busy: set[Key] = set()
+        self._changed = asyncio.Event()
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        """Let a key be looked at after so many seconds, or earlier if that was said already."""
+        at = self._clock() + delay
+        self._due[key] = min(at, self._due.get(key, at))
+        self._changed.set()
+
+    async def take(self) -> Key:
+        """Return the key whose turn it is; `done` has to follow."""
+        while True:
+            self._changed.clear()
+            free = [(at, key) for key, at in self._due.items() if key not in self._busy]
+            wait = None
+            if free:
+                at, key = min(free)
+                if at <= self._clock():
+                    del self._due[key]
+                    self._busy.add(key)
+                    return key
+                wait = at - self._clock()
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait)
+            except TimeoutError:
+                continue
+
+    def overdue(self) -> float:
+        """Return for how many seconds the first of all has waited for its turn."""
+        return max((self._clock() - at for at in self._due.values()), default=0.0)
+
+    def done(self, key: Key) -> None:
+        """Say that a key is not worked on any more."""
+        self._busy.discard(key)
+        self._changed.set()
