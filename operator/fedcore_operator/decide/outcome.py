@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedcore.engine.reasons import EndReason
-from fedcore.spec.status import ResultStatus
+from fedcore.spec.status import ProgressStatus, ResultStatus
 from fedcore_operator.api.conditions import ConditionType, Reason, condition, is_finished, set_condition
 from fedcore_operator.decide.progress import shown_metrics
 
@@ -33,12 +33,13 @@ def finish(status: Status, job: Job, final: Final, now: datetime) -> Status:
         return fail(status, job, final.reason, final.message, now)
     accuracy = next((metric.value for metric in result.metrics if metric.name == "accuracy"), "")
     told = final.message or f"{final.rounds} rounds" + (f", accuracy {accuracy}" if accuracy else "")
-    if status.progress is not None:
-        total = job.spec.rounds
-        shown = {"round": final.rounds, "total_rounds": total, "display": f"{final.rounds}/{total}"}
-        if result.metrics:
-            shown |= {"metrics": result.metrics, "accuracy": accuracy}
-        status = status.model_copy(update={"progress": status.progress.model_copy(update=shown)})
+    total = job.spec.rounds
+    shown: dict[str, Any] = {"round": final.rounds, "total_rounds": total, "display": f"{final.rounds}/{total}"}
+    if result.metrics:
+        shown |= {"metrics": result.metrics, "accuracy": accuracy}
+    # A job may be over before its first poll.
+    progress = (status.progress or ProgressStatus()).model_copy(update=shown)
+    status = status.model_copy(update={"progress": progress})
     return _ended(status, job, ConditionType.COMPLETE, EndReason.COMPLETED, told, now)
 
 

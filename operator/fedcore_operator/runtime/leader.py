@@ -40,7 +40,7 @@ class Leader:
     def __init__(self, kube: Kube, namespace: str, identity: str, clock: Callable[[], float]) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._identity = identity
+        self.identity = identity
         self._clock = clock
         self._seen: _Seen | None = None
         self._held: Mapping[str, Any] | None = None
@@ -51,7 +51,7 @@ class Leader:
         """Wait until the Lease is ours."""
         while not await self._try():  # noqa: ASYNC110 - it is the API server that is asked
             await asyncio.sleep(_RETRY_SECONDS)
-        log_event("lease_taken", holder=self._identity)
+        log_event("lease_taken", holder=self.identity)
 
     async def keep(self) -> None:
         """Renew the Lease for ever.
@@ -83,20 +83,20 @@ class Leader:
         asked_at = self._clock()
         found = await self._kube.get(self._manifest({}))
         if found.answer.code == 404:
-            first = {"holderIdentity": self._identity, "leaseDurationSeconds": LEASE_SECONDS, "acquireTime": _now(), "renewTime": _now()}
+            first = {"holderIdentity": self.identity, "leaseDurationSeconds": LEASE_SECONDS, "acquireTime": _now(), "renewTime": _now()}
             return self._took(await self._kube.create(self._manifest(first)), asked_at)
         if not found.ok:
             log_event("lease_unreadable", error=found.answer.message[:256])
             return False
         spec: dict[str, Any] = dict(found.body.get("spec") or {})
         holder = spec.get("holderIdentity") or ""
-        if holder not in {"", self._identity} and not self._expired(spec):
+        if holder not in {"", self.identity} and not self._expired(spec):
             if self._held is not None:
                 raise LeaseLost(f"Lease {LEASE} was taken by {holder}")
             return False
-        if holder != self._identity:
+        if holder != self.identity:
             spec |= {"acquireTime": _now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
-        spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now()}
+        spec |= {"holderIdentity": self.identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now()}
         return self._took(await self._kube.update({**found.body, "spec": spec}), asked_at)
 
     def _expired(self, spec: Mapping[str, Any]) -> bool:

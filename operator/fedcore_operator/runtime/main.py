@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 from aiohttp import web
+from kopf._core.engines.peering import Identity
 
 from fedcore.log import log_event, log_failure
 from fedcore_operator.api.settings import InvalidOptions, Settings
@@ -120,6 +121,8 @@ class _Process:
             registry=event_source(self._cache, self._queue, self._ailing),
             standalone=True,
             liveness_endpoint=f"http://{host}:{self._settings.health_port}/healthz",
+            # Left to itself kopf asks for the user's name, which our uid in a container does not have.
+            identity=Identity(self._leader.identity),
             **scope,
         )
 
