@@ -6,17 +6,20 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from fedcore.coordinator.journal import Journal
+from fedcore.engine.effects import Finish
+from fedcore.engine.reasons import EXIT_CODE, EndReason, Phase
 from fedcore.log import log_event
-from fedcore.report.rundir import EVENTS, MODEL, SUMMARY, publish_newest_version, read_events, write_json
+from fedcore.report.identity import AnotherRun, check_same_job
+from fedcore.report.rundir import EVENTS, MODEL, SUMMARY, is_finished, publish_newest_version, read_events, write_json
 from fedcore.report.summary import End, summarise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedcore.coordinator.journal import Journal
-    from fedcore.engine.effects import Finish
+    from fedcore.spec import FederatedJob
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "repeat_end"]
 
 _TERMINATION_BYTES = 4096
 """What the kubelet keeps of a termination message."""
@@ -69,3 +72,33 @@ class Ending:
                 return {"sha256": hashlib.file_digest(model, "sha256").hexdigest()}
         except OSError:
             return {}
+
+
+def repeat_end(job: FederatedJob, run_dir: Path, termination_file: Path) -> Finish | None:
+    """Say once more how a run of this job ended; None if the directory holds no such run.
+
+    A coordinator that was killed between the end of its run and its last words leaves a supervisor without them. The next attempt has
+    nothing to coordinate: it writes what may be missing, and ends as its predecessor would have.
+    """
+    if not is_finished(run_dir):
+        return None
+    try:
+        check_same_job(job, run_dir)
+    except AnotherRun:
+        return None
+    journal = Journal(run_dir)
+    try:
+        end = _end_of(journal, run_dir)
+        log_event("end_repeated", phase=str(end.phase), reason=str(end.reason))
+        Ending(run_dir, journal, termination_file).write(end)
+    finally:
+        journal.close()
+    return end
+
+
+def _end_of(journal: Journal, run_dir: Path) -> Finish:
+    said = next((event for event in reversed(journal.past) if event["event"] == "run_finished"), None)
+    if said is None:  # the log could not be written any more, the summary could
+        said = json.loads((run_dir / SUMMARY).read_text("utf-8"))
+    reason = EndReason(said["reason"])
+    return Finish(Phase(said["phase"]), reason, said["message"], EXIT_CODE[reason])

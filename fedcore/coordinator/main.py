@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fedcore.coordinator.control import Control
-from fedcore.coordinator.ending import Ending
+from fedcore.coordinator.ending import Ending, repeat_end
 from fedcore.coordinator.http import Server
 from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
@@ -111,7 +111,10 @@ class _Coordinator:
         try:
             check_same_run(self._input.job, options.run_dir)
         except AnotherRun as error:
-            raise Refused(str(error)) from None
+            end = None if options.termination_file is None else repeat_end(self._input.job, options.run_dir, options.termination_file)
+            if end is None:
+                raise Refused(str(error)) from None
+            return end.exit_code
         stopped = self._watch_signals()
         try:
             service, resumed, initial = self._build()

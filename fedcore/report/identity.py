@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fedcore.spec import FederatedJob
 
-__all__ = ["AnotherRun", "check_same_run"]
+__all__ = ["AnotherRun", "check_same_job", "check_same_run"]
 
 _FIXED = ("seed", "task", "workload", "aggregation")
 """Parts of the spec that make a run what it is: with another value its earlier rounds would mean something else."""
@@ -32,8 +32,18 @@ def check_same_run(job: FederatedJob, path: Path) -> None:
     """
     if is_finished(path):
         raise AnotherRun(f"{path} holds a run that has ended; choose another directory")
-    if not (path / JOB).exists():
-        return
+    if (path / JOB).exists():
+        check_same_job(job, path)
+
+
+def check_same_job(job: FederatedJob, path: Path) -> None:
+    """See that a run directory's run, ended or not, is of this job.
+
+    Raises
+    ------
+    AnotherRun
+        It is not, or the directory does not say whose it is.
+    """
     try:
         before = load_job(path / JOB)
     except InvalidJob as error:

@@ -28,6 +28,7 @@ from fedcore.engine.effects import Finish
 from fedcore.engine.reasons import EndReason, Phase
 from fedcore.report.lock import lock_run_dir
 from fedcore.report.rundir import EVENTS, read_events
+from fedcore.report.rundir import JOB as JOB_FILE
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
 from support.tls import certificate_files
 
@@ -284,7 +285,7 @@ def test_job_from_its_own_first_weights_to_the_last_file(start, tmp_path, refuse
     assert not list((coordinator.run_dir / "spool").iterdir())
     results = [event["result"] for event in coordinator.events("update")]
     assert sorted(results) == ["accepted"] * 3 + ["duplicate"] * 2 + ["stale"] * 2
-    assert "holds a run that has ended" in refused()
+    assert "holds a run that has ended" in refused(job(rounds=3).replace("demo", "other"))
 
 
 # -- stop and go on ---------------------------------------------------------------------------------------------------------------------
@@ -503,3 +504,27 @@ def test_termination_file_names_the_model_by_its_digest(tmp_path, model):
     journal.close()
     said = json.loads((tmp_path / "end.json").read_text())
     assert said.get("sha256") == (hashlib.sha256(model).hexdigest() if model else None)
+
+
+@pytest.mark.parametrize("told", ["event", "summary"])
+def test_an_end_that_was_not_told_is_told_by_the_next_attempt(tmp_path, told):
+    """The first one was killed after it had decided the end and before its last words."""
+    run_dir, end_file = tmp_path / "run", tmp_path / "end.json"
+    run_dir.mkdir()
+    for path in (tmp_path / "job.yaml", run_dir / JOB_FILE):
+        path.write_text(job())
+    journal = Journal(run_dir)
+    journal.append("run_started", {"run_id": "r", "job": "demo", "rounds": 2, "workers": 1, "required": 1, "seed": 0})
+    said = {"phase": "Failed", "reason": "QuorumLost", "message": "nobody is left", "exit_code": 3}
+    if told == "event":
+        journal.append("run_finished", said)
+    else:
+        (run_dir / "summary.json").write_text(json.dumps(said))
+    journal.close()
+    options = Options(job=tmp_path / "job.yaml", run_dir=run_dir, host="127.0.0.1", port=0, metrics_port=0, termination_file=end_file)
+    for _ in range(2):
+        assert run(options) == 3
+        message = json.loads(end_file.read_text())
+        assert (message["final"], message["phase"], message["reason"]) == (True, "Failed", "QuorumLost")
+        assert message["message"] == "nobody is left"
+        assert json.loads((run_dir / "summary.json").read_text())["reason"] == "QuorumLost"
