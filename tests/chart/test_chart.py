@@ -1,0 +1,142 @@
+"""The rendered chart against what the code says: rights, ports, probes, labels, settings."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedcore import __version__
+from fedcore.crd import definition_yaml
+from fedcore_operator.api import names
+from fedcore_operator.api.settings import Settings
+from fedcore_operator.io.rights import JOB_RIGHTS, OWN_RIGHTS
+
+pytestmark = pytest.mark.apiserver
+CHART = Path(__file__).parents[2] / "charts/fedcore"
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def rights(role):
+    return {
+        (group, resource, verb, tuple(rule.get("resourceNames", ())))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def listed(some):
+    return {(one.group, one.resource, verb, one.names) for one in some for verb in one.verbs}
+
+
+def environment(container):
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+
+def test_cluster_mode_has_exactly_the_rights_of_the_code(render):
+    objects = render()
+    assert rights(objects.one("ClusterRole", "own-r")) == listed(JOB_RIGHTS)
+    assert rights(objects.one("Role", "r-own")) == listed(OWN_RIGHTS)
+    assert [one["metadata"]["namespace"] for one in objects.of("Role")] == ["own"]
+    bindings = [*objects.of("ClusterRoleBinding"), *objects.of("RoleBinding")]
+    assert {subject["name"] for one in bindings for subject in one["subjects"]} == {"r"}
+
+
+def test_namespaced_mode_has_the_same_rights_in_each_namespace_and_none_elsewhere(render):
+    objects = render("--set=namespaces={a,b}")
+    assert objects.of("ClusterRoleBinding") == []
+    assert {one["metadata"]["namespace"]: rights(one) for one in objects.of("Role")} == {
+        "a": listed(JOB_RIGHTS),
+        "b": listed(JOB_RIGHTS),
+        "own": listed(OWN_RIGHTS),
+    }
+    assert {one["metadata"]["namespace"] for one in objects.of("RoleBinding")} == {"a", "b", "own"}
+    (container,) = objects.one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    assert environment(container)["FEDCORE_NAMESPACES"] == "a,b"
+
+
+def test_no_rule_has_a_wildcard(render):
+    for role in [*render().of("ClusterRole"), *render().of("Role")]:
+        assert "*" not in str(role["rules"])
+
+
+def test_without_rbac_there_are_no_roles(render):
+    objects = render("--set=rbac.create=false")
+    assert not [one for one in objects if one["apiVersion"].startswith("rbac.")]
+
+
+def test_the_operators_pod_passes_the_restricted_level_and_bears_the_labels_of_the_policies(render):
+    template = render().one("Deployment", "r")["spec"]["template"]
+    assert names.OPERATOR_LABELS.items() <= template["metadata"]["labels"].items()
+    spec = template["spec"]
+    assert (spec["securityContext"]["runAsNonRoot"], spec["securityContext"]["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+    (container,) = spec["containers"]
+    assert container["securityContext"] == RESTRICTED
+    assert spec["enableServiceLinks"] is False
+
+
+def test_every_variable_is_a_setting_and_the_values_are_read(render):
+    (container,) = render("--set=jobs.networkPolicy.enabled=false").one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    given = environment(container)
+    variables = {name for name in given if name.startswith("FEDCORE_")}
+    assert variables <= {Settings.variable(field) for field in Settings.model_fields}
+    texts = {name: value if isinstance(value, str) else "x" for name, value in given.items()}
+    settings = Settings.read(texts)
+    assert settings.network_policy is False
+    assert settings.worker_image == f"fedcore-worker:{__version__}"
+    assert settings.ca_secret == "r-ca"
+
+
+def test_ports_and_probes_are_those_of_the_code(render):
+    (container,) = render().one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    defaults = Settings.model_fields
+    assert ports == {"ready": defaults["ready_port"].default, "health": defaults["health_port"].default}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ready"}
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "ca"]
+    assert mount["mountPath"] == defaults["ca_dir"].default
+
+
+def test_a_digest_wins_over_a_tag(render):
+    digest = "sha256:" + "0" * 64
+    (container,) = render(f"--set=image.digest={digest},image.tag=v1").one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"fedcore-operator@{digest}"
+
+
+def test_the_crd_is_that_of_the_models_and_stays_when_the_release_goes(render):
+    (crd,) = render().of("CustomResourceDefinition")
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert crd["spec"] == yaml.safe_load(definition_yaml())["spec"]
+    assert (CHART / "files/crds/federatedjobs.yaml").read_text() == definition_yaml()
+    assert render("--set=crds.install=false").of("CustomResourceDefinition") == []
+
+
+def test_the_policy_lets_out_no_more_than_is_needed(render):
+    policy = render().one("NetworkPolicy", "r")["spec"]
+    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
+    ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert ports == {53, 443, 6443, names.METRICS_PORT}
+    assert render("--set=operatorNetworkPolicy=false").of("NetworkPolicy") == []
+
+
+def test_versions_are_one(render):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param("--set=replica=2", "replica", id="a typo"),
+        pytest.param("--set=image.digest=latest", "digest", id="no digest"),
+        pytest.param("--set=progress.pollSeconds=0", "pollSeconds", id="too often"),
+        pytest.param("--set=namespaces={A}", "namespaces", id="no namespace's name"),
+    ],
+)
+def test_wrong_values_are_refused(helm, value, words):
+    done = helm("template", "r", str(CHART), value, check=False)
+    assert done.returncode != 0
+    assert re.search(words, done.stderr)
