@@ -71,7 +71,7 @@ bench: $(VENV)/.base ## Measure what FedCore costs, about ten minutes, and write
 	$(BIN)/python -m bench table
 
 crd: $(VENV)/.base ## Make the CRD and its reference page of the models
-	$(BIN)/fedcore crd > crds/federatedjobs.yaml && $(BIN)/fedcore crd --reference > docs/crd.md
+	$(BIN)/fedcore crd > crds/federatedjobs.yaml && cp crds/federatedjobs.yaml charts/fedcore/files/crds/ && $(BIN)/fedcore crd --reference > docs/crd.md
 
 lock: $(BIN)/uv ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.lock

@@ -1,0 +1,89 @@
+"""What the watches brought: newer over older, gone is gone, and what never came is noticed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from fedcore_operator.runtime.cache import Cache, Key
+
+KEY = Key("lab", "mnist")
+
+
+def raw(name="mnist", uid="u1", version=1, labels=None, **metadata):
+    labels = {"fedcore.dev/job": "mnist"} if labels is None else labels
+    known = {"namespace": "lab", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels, **metadata}
+    return {"metadata": known, "spec": {"big": "x"}, "status": {"phase": f"at {version}"}}
+
+
+@pytest.fixture
+def clock():
+    return SimpleNamespace(now=0.0)
+
+
+@pytest.fixture
+def cache(clock):
+    return Cache(lambda: clock.now)
+
+
+def phases(cache):
+    return [pod["status"]["phase"] for pod in cache.pods(KEY)]
+
+
+def test_an_older_state_does_not_replace_a_newer_one(cache):
+    for version in (2, 9, 10, 3):  # as numbers: "10" comes after "9"
+        assert cache.hear_pod("MODIFIED", raw("p", version=version)) == KEY
+        cache.hear_job("MODIFIED", raw(version=version))
+    assert phases(cache) == ["at 10"]
+    assert cache.job(KEY)["status"]["phase"] == "at 10"
+
+
+def test_a_job_of_another_uid_replaces_the_one_before(cache):
+    cache.hear_job("ADDED", raw(uid="old", version=9))
+    cache.hear_job("ADDED", raw(uid="new", version=5))
+    assert cache.job(KEY)["metadata"]["uid"] == "new"
+    cache.hear_job("DELETED", raw(uid="old", version=10))
+    assert cache.job(KEY) is not None
+    cache.hear_job("DELETED", raw(uid="new", version=11))
+    assert cache.job(KEY) is None
+
+
+def test_a_pod_that_went_does_not_come_back_by_a_late_answer(cache):
+    cache.hear_pod("DELETED", raw("p", version=5))
+    cache.keep_pod(KEY, raw("p", version=4))
+    assert phases(cache) == []
+
+
+def test_pods_without_the_label_are_nobodys(cache):
+    assert cache.hear_pod("ADDED", raw("p", labels={})) is None
+
+
+def test_only_what_decisions_look_at_is_kept(cache):
+    cache.hear_pod("ADDED", raw("p", annotations={"fedcore.dev/job-input": "{}", "other": "x"}, managedFields=[1]))
+    (pod,) = cache.pods(KEY)
+    assert "spec" not in pod
+    assert pod["metadata"]["annotations"] == {"fedcore.dev/job-input": "{}"}
+    assert "managedFields" not in pod["metadata"]
+
+
+def test_what_a_list_finds_and_no_event_brings_is_a_missed_event(cache, clock):
+    cache.prime(KEY, raw(), [raw("p", uid="p", version=1)])
+    cache.prime(KEY, raw(), [raw("p", uid="p", version=1)])
+    clock.now = 1000.0
+    assert cache.missed() == 0, "the first time all is new, the second nothing"
+    cache.prime(KEY, raw(), [raw("p", uid="p", version=7)])
+    clock.now += 119
+    assert cache.missed() == 0
+    clock.now += 2
+    assert cache.missed() == 1
+    cache.hear_pod("MODIFIED", raw("p", uid="p", version=7))
+    assert cache.missed() == 0
+
+
+def test_a_list_ends_what_is_not_in_it(cache, clock):
+    cache.hear_pod("ADDED", raw("p", uid="p"))
+    assert cache.age(KEY) is None
+    cache.prime(KEY, raw(), [raw("q", uid="q", version=3)])
+    clock.now = 5.0
+    assert (phases(cache), cache.age(KEY)) == (["at 3"], 5.0)
+    cache.forget(KEY)
+    assert (cache.pods(KEY), cache.keys(), cache.age(KEY)) == ((), (), None)
