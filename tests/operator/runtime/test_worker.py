@@ -1,0 +1,175 @@
+"""A pass over a job before an API server of a few lines: what is written when, and what each refusal leads to."""
+
+import asyncio
+import copy
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from fedcore.certificates import authority
+from fedcore_operator.api.conditions import ConditionType, condition
+from fedcore_operator.api.job import parse_job
+from fedcore_operator.io.credentials import Credentials
+from fedcore_operator.io.kube import Reply
+from fedcore_operator.runtime.actor import Actor, Trouble
+from fedcore_operator.runtime.cache import Cache, Key
+from fedcore_operator.runtime.queue import Queue
+from fedcore_operator.runtime.worker import Worker
+from support.cluster_model import SETTINGS, Cluster
+
+SIGNER = Credentials(authority("a", now=datetime.now(UTC), valid=timedelta(days=3650)), b"k" * 32)
+
+
+class Api:
+    """Objects by kind and name, and answers that a test wants instead."""
+
+    def __init__(self, spec):
+        self.job = Cluster(spec).job
+        self.job["metadata"]["resourceVersion"] = "1"
+        self.objects, self.calls, self.instead = {}, [], {}
+        self._ids = count(1)
+
+    def _noted(self, verb, name):
+        self.calls.append((verb, name))
+        return self.instead.get((verb, name))
+
+    async def get_job(self, *_):
+        return Reply(404, {}) if self.job is None else Reply(200, copy.deepcopy(self.job))
+
+    async def list_pods(self, *_):
+        return Reply(200, {"items": [one for (kind, _), one in self.objects.items() if kind == "Pod"]})
+
+    async def create(self, manifest, *, dry_run=False):
+        kind, name = manifest["kind"], manifest["metadata"].get("name")
+        answer = self._noted("try" if dry_run else "create", kind if kind == "Event" else name)
+        if answer is not None:
+            return answer
+        if (kind, name) in self.objects and not dry_run:
+            return Reply(409, {"message": "exists"})
+        stored = copy.deepcopy(manifest)
+        stored["metadata"] |= {"uid": f"u{next(self._ids)}", "resourceVersion": "5", "creationTimestamp": "2026-11-25T12:00:00Z"}
+        if not dry_run and kind != "Event":
+            self.objects[kind, name] = stored
+        return Reply(201, stored)
+
+    async def get(self, manifest):
+        found = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        return Reply(404, {}) if found is None else Reply(200, found)
+
+    async def apply(self, manifest):
+        self._noted("apply", manifest["metadata"]["name"])
+        return Reply(200, manifest)
+
+    async def write_status(self, job, status):
+        answer = self._noted("status", job.name)
+        if answer is not None:
+            return answer
+        assert job.resource_version == self.job["metadata"]["resourceVersion"]
+        self.job["status"] = status.to_api()
+        self.job["metadata"]["resourceVersion"] = str(int(job.resource_version) + 1)
+        return Reply(200, copy.deepcopy(self.job))
+
+    def names(self, verb):
+        return [name for said, name in self.calls if said == verb]
+
+    @property
+    def status(self):
+        return parse_job(self.job).status
+
+
+class NoPolls:
+    def ask(self, *_):
+        pass
+
+    def last(self, _):
+        return None
+
+    def forget(self, _):
+        pass
+
+
+@pytest.fixture
+def api():
+    return Api({"rounds": 2, "task": {"entrypoint": "a:b"}, "workers": {"replicas": 2}})
+
+
+def passes(api, times=1):
+    """Let a fresh operator look at the job so often; return how it went the last time."""
+
+    async def look():
+        clock = asyncio.get_running_loop().time
+        cache, queue = Cache(clock), Queue(clock)
+        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, asyncio.Semaphore(4)), NoPolls(), SETTINGS, clock)
+        for _ in range(times):
+            await worker.look_at(Key(api.job["metadata"]["namespace"], api.job["metadata"]["name"]) if api.job else Key("lab", "mnist"))
+
+    asyncio.run(look())
+
+
+PODS = ["mnist-coordinator-1", "mnist-worker-0-1", "mnist-worker-1-1"]
+
+
+def test_the_status_is_written_before_anything_is_made_and_events_come_last(api):
+    passes(api)
+    verbs = [verb for verb, _ in api.calls if verb != "try"]
+    assert verbs[0] == "status"
+    assert [name for kind, name in api.objects if kind == "Pod"] == PODS
+    assert api.calls[-1] == ("create", "Event")
+
+
+def test_a_second_pass_makes_nothing_twice(api):
+    passes(api, times=2)
+    assert [name for name in api.names("create") if name in PODS] == PODS
+
+
+def test_after_a_restart_what_is_there_is_taken_for_what_it_is(api):
+    passes(api)
+    before = set(api.objects)
+    passes(api)
+    assert set(api.objects) == before
+    assert set(api.names("apply")) == {"mnist", "mnist-coordinator", "mnist-workers"}
+
+
+@pytest.mark.parametrize("code", [404, 409])
+def test_a_status_that_was_not_written_voids_the_pass(api, code):
+    api.instead["status", "mnist"] = Reply(code, {"message": "changed"})
+    passes(api)
+    assert api.objects == {}
+    assert "Event" not in api.names("create")
+
+
+def test_a_service_of_somebody_else_is_a_conflict_that_the_status_names(api):
+    api.objects["Service", "mnist"] = {"metadata": {"name": "mnist"}}
+    passes(api, times=2)
+    accepted = condition(api.status, ConditionType.ACCEPTED)
+    assert (accepted.status, accepted.reason) == ("False", "NameConflict")
+    assert "Service mnist exists" in accepted.message
+    assert not [name for kind, name in api.objects if kind == "Pod"]
+
+
+def test_a_pod_that_is_refused_is_told_once_and_shown(api):
+    api.instead["create", "mnist-worker-1-1"] = Reply(403, {"message": "exceeded quota"})
+    passes(api, times=3)
+    assert api.names("create").count("mnist-worker-1-1") == 1, "again in 30 s"
+
+
+def test_a_job_of_before_is_waited_for(api):
+    owner = {"controller": True, "kind": "FederatedJob", "name": "mnist", "uid": "earlier"}
+    api.objects["Pod", "mnist-worker-0-1"] = {"metadata": {"name": "mnist-worker-0-1", "uid": "x", "ownerReferences": [owner]}}
+    api.objects["Pod", "mnist-worker-0-1"]["metadata"] |= {"resourceVersion": "2", "creationTimestamp": "2026-11-25T11:00:00Z"}
+    passes(api)
+    assert condition(api.status, ConditionType.ACCEPTED).status == "True"
+
+
+def test_a_server_in_trouble_is_trouble(api):
+    api.instead["try", "mnist-coordinator-1"] = Reply(503, {"message": "later"})
+    with pytest.raises(Trouble, match="later"):
+        passes(api)
+    assert api.status.conditions == ()
+
+
+def test_a_job_that_is_gone_is_dropped(api):
+    api.job = None
+    passes(api)
+    assert api.calls == []
