@@ -1,0 +1,108 @@
+"""FederatedJobs for tests: apply one, and wait for what its status says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fedcore.spec import Status
+from tests.cluster.commands import wait_until
+from tests.cluster.errors import ClusterError
+from tests.cluster.kubernetes import Kubernetes, Manifest
+from tests.cluster.places import REPOSITORY
+
+SECONDS = 120
+SLOW_ROUNDS = 60
+"""Of 0.4 s each at least."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a namespace."""
+
+    cluster: Kubernetes
+    namespace: str
+    name: str
+
+    def status(self) -> Status:
+        """What the operator says of it."""
+        return Status.model_validate(self.get("fj", self.name).get("status") or {})
+
+    def get(self, *arguments: str) -> Any:
+        """``kubectl get`` in its namespace."""
+        return self.cluster.get(*arguments, f"--namespace={self.namespace}")
+
+    def kubectl(self, *arguments: str) -> str:
+        """kubectl in its namespace."""
+        return self.cluster.kubectl(*arguments, f"--namespace={self.namespace}")
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod of the job without waiting for it."""
+        self.kubectl("delete", "pod", f"{self.name}-{name}", "--wait=false")
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """Status, reason and message of a condition."""
+        found = next((one for one in self.status().conditions if one.type == kind), None)
+        return ("", "", "") if found is None else (found.status, found.reason, found.message)
+
+    def wait(self, what: str, ready: Callable[[Status], object], *, seconds: float = SECONDS) -> Status:
+        """Wait until the status is as it should be, and return it."""
+        seen: list[Status] = []
+
+        def look() -> bool:
+            seen[:] = [self.status()]
+            return bool(ready(seen[0]))
+
+        try:
+            wait_until(f"{what} of job {self.name}", look, seconds=seconds)
+        except ClusterError as error:
+            error.add_note(self.kubectl("describe", "fj", self.name)[-6000:])
+            error.add_note(self.kubectl("get", "pods", "-o", "wide"))
+            raise
+        return seen[0]
+
+    def wait_quorum(self) -> Status:
+        """Wait until training has begun."""
+        return self.wait("quorum", lambda status: status.quorum_first_met_time is not None)
+
+    def wait_round(self, number: int) -> Status:
+        """Wait until a round is reached."""
+        return self.wait(f"round {number}", lambda status: status.progress is not None and status.progress.round >= number)
+
+    def wait_end(self, *, seconds: float = SECONDS) -> str:
+        """Wait for the end, and return the reason."""
+
+        def ended(status: Status) -> bool:
+            return any(one.type in {"Complete", "Failed"} and one.status == "True" for one in status.conditions)
+
+        status = self.wait("end", ended, seconds=seconds)
+        return next(one.reason for one in status.conditions if one.type in {"Complete", "Failed"} and one.status == "True")
+
+    def events(self) -> dict[str, str]:
+        """Note of the last event of each reason."""
+        items = self.get("events.v1.events.k8s.io")["items"]
+        return {one["reason"]: one.get("note", "") for one in items if one["regarding"].get("kind") == "FederatedJob"}
+
+
+def apply_slow_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest) -> Job:
+    """Apply a job whose rounds last as long on any machine, so that faults find it running. Its task comes by the pod template."""
+    source = (REPOSITORY / "tests/support/drift_task.py").read_text("utf-8")
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": {"drift_task.py": source}}, namespace=namespace
+    )
+    container = {
+        "name": "worker",
+        "env": [{"name": "PYTHONPATH", "value": "/task"}],
+        "volumeMounts": [{"name": "task", "mountPath": "/task", "readOnly": True}],
+    }
+    template = {"spec": {"containers": [container], "volumes": [{"name": "task", "configMap": {"name": "task"}}]}}
+    task = {"entrypoint": "drift_task:task", "parameters": {"seconds": "0.4", "values": "100"}}
+    workers = {"replicas": 3, **spec.get("workers", {}), "template": template}
+    return apply_job(cluster, namespace, name, {"rounds": SLOW_ROUNDS, "task": task, **spec, "workers": workers})
+
+
+def apply_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest) -> Job:
+    """Apply a job that trains digits without PyTorch, with changes."""
+    whole = {"rounds": 5, "task": {"entrypoint": "fedcore.tasks.mnist:numpy_task"}, "workers": {"replicas": 3}, **spec}
+    manifest = {"apiVersion": "fedcore.dev/v1alpha1", "kind": "FederatedJob", "metadata": {"name": name}, "spec": whole}
+    cluster.apply(manifest, namespace=namespace)
+    return Job(cluster, namespace, name)
