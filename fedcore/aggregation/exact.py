@@ -1,6 +1,6 @@
 """Exact weighted mean of updates that lie in files: a walk over the tensors in pieces, with one accumulator of the model's size.
 
-Memory: 8 bytes per value, 16 for float64, and about 2.3 MB of scratch for each lane, whatever the number of updates.
+Memory: 8 bytes per value, 16 for float64, and about 3.4 MB of scratch for each lane, whatever the number of updates.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MeanPiece:
     start : int
         Flat index of the first value.
     raw : ndarray
-        The values' bits; overwritten by the next piece.
+        The values' bits; to be used before the next piece is asked for.
     """
 
     index: int
@@ -82,9 +82,9 @@ class _Lane:
         self._elements = elements
         self._room = scratch.stripe
 
-    def stripe(self, blocks: Sequence[_Block]) -> Iterator[Raw]:
-        """Yield room for the values of each of these blocks, which are no more than fit together."""
-        start = 0
+    def stripe(self, blocks: Sequence[_Block], half: int = 0) -> Iterator[Raw]:
+        """Yield room for the values of each of these blocks, which are no more than fit together; there is room for two such stripes."""
+        start = half * STRIPE_BYTES
         for block in blocks:
             element = self._elements[block.index]
             size = (block.stop - block.start) * element.size
@@ -160,7 +160,7 @@ class ExactMean:
         share = max(-(-len(self._stripes) // len(self._lanes)), _LEAST_SHARE)
         shares = _grouped(self._stripes, share)
         calls = [partial(self._add, lane, stripes, updates) for lane, stripes in zip(self._lanes, shares, strict=False)]
-        self._workspace.run_all(calls)
+        self._workspace.start_all(calls)()
         self._torn = False
         self._count(updates)
 
@@ -206,17 +206,28 @@ class ExactMean:
         places = [update.checked.layout.places for update in last]
         count, samples = self.count + len(last), self.samples + sum(update.samples for update in last)
 
-        def work(lane: _Lane, blocks: Sequence[_Block]) -> None:
-            for block, raw in zip(blocks, lane.stripe(blocks), strict=True):
+        def work(lane: _Lane, blocks: Sequence[_Block], half: int) -> None:
+            for block, raw in zip(blocks, lane.stripe(blocks, half), strict=True):
                 self._add_block(lane, block, raw, last, places)
                 lane.rules[block.index].mean(self._limbs[block.index][:, block.start : block.stop], raw, count, samples)
 
+        def finished(working: Sequence[tuple[_Lane, Sequence[_Block]]], half: int) -> Iterator[MeanPiece]:
+            for lane, blocks in working:
+                for block, raw in zip(blocks, lane.stripe(blocks, half), strict=True):
+                    yield MeanPiece(block.index, block.start, raw)
+
+        # While the caller writes the pieces of one group of stripes, the lanes are at work on the next, in the other half of their room.
+        before: Sequence[tuple[_Lane, Sequence[_Block]]] = ()
+        half = 0
         for stripes in _grouped(self._stripes, len(self._lanes)):
             working = list(zip(self._lanes, stripes, strict=False))
-            self._workspace.run_all([partial(work, lane, blocks) for lane, blocks in working])
-            for lane, blocks in working:
-                for block, raw in zip(blocks, lane.stripe(blocks), strict=True):
-                    yield MeanPiece(block.index, block.start, raw)
+            wait = self._workspace.start_all([partial(work, lane, blocks, half) for lane, blocks in working])
+            try:
+                yield from finished(before, 1 - half)
+            finally:
+                wait()
+            before, half = working, 1 - half
+        yield from finished(before, 1 - half)
         self._torn = False
         self._count(last)
 

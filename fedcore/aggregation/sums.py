@@ -47,11 +47,11 @@ class Scratch:
     Attributes
     ----------
     stripe : ndarray of uint8
-        Room for the blocks that are read or finished at once.
+        Room for the blocks that are read or finished at once, twice.
     """
 
     def __init__(self) -> None:
-        self.stripe = np.empty(STRIPE_BYTES, np.uint8)
+        self.stripe = np.empty(2 * STRIPE_BYTES, np.uint8)
         self.first = np.empty(BLOCK_VALUES, np.float64)
         self.second = np.empty(BLOCK_VALUES, np.float64)
         self.bits = np.empty(BLOCK_VALUES, np.uint32)

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.sums import Limbs
 
-__all__ = ["RunAll", "Workspace", "in_turn"]
+__all__ = ["StartAll", "Workspace", "in_turn"]
 
-RunAll: TypeAlias = "Callable[[Sequence[Callable[[], None]]], None]"
-"""Makes all the calls, in any order or at once; when all have ended, raises what one of them raised."""
+StartAll: TypeAlias = "Callable[[Sequence[Callable[[], None]]], Callable[[], None]]"
+"""Starts all the calls, to be made in any order or at once, and returns what waits for them: it raises what one of them raised."""
 
 
-def in_turn(calls: Sequence[Callable[[], None]]) -> None:
-    """Make the calls one after the other: the `RunAll` without threads."""
-    for call in calls:
-        call()
+def in_turn(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """Make the calls one after the other, when they are waited for: the `StartAll` without threads."""
+
+    def wait() -> None:
+        for call in calls:
+            call()
+
+    return wait
 
 
 class Workspace:
@@ -35,15 +39,15 @@ class Workspace:
     Parameters
     ----------
     lanes : int
-        How many calls `run_all` may have at work at once. Each has 2.3 MB of scratch.
-    run_all : callable
-        See `RunAll`.
+        How many calls `start_all` may have at work at once. Each has 3.4 MB of scratch.
+    start_all : callable
+        See `StartAll`.
     """
 
-    def __init__(self, lanes: int = 1, run_all: RunAll = in_turn) -> None:
+    def __init__(self, lanes: int = 1, start_all: StartAll = in_turn) -> None:
         self.scratch = [Scratch() for _ in range(lanes)]
         """One for each lane."""
-        self.run_all = run_all
+        self.start_all = start_all
         self._limbs: list[Limbs] = []
 
     def accumulators(self, shapes: Sequence[tuple[int, int]]) -> list[Limbs]:

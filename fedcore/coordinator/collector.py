@@ -133,14 +133,17 @@ class Collector:
         if self._open_base is not None:
             self._open_base.close()
 
-    def _side_by_side(self, calls: Sequence[Callable[[], None]]) -> None:
+    def _side_by_side(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
         if len(calls) == 1:
-            return calls[0]()
+            return calls[0]  # made when it is waited for: a thread would take longer
         running = [self._lanes.submit(call) for call in calls]
-        errors = [error for future in running if (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
-        return None
+
+        def wait() -> None:
+            errors = [error for future in running if (error := future.exception()) is not None]
+            if errors:
+                raise errors[0]
+
+        return wait
 
     def _write(self, version: int, state: Mapping[str, Any], last: Sequence[UpdateFile], sync: Callable[[], None]) -> Written:
         assert self._aggregation is not None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Followed", "Follower"]
 
-_HASH_BYTES = 4 * 2**20
+_HASH_BYTES = 2**20
 """What is hashed at once; a smaller file is hashed at its end, without the hand-over."""
 _SYNC_BYTES = 32 * 2**20
 """How much may wait to be sent to the disk."""

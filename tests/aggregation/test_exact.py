@@ -4,6 +4,7 @@ import hashlib
 import math
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -248,13 +249,18 @@ def test_neither_lanes_nor_the_last_pass_nor_used_memory_change_a_byte(files):
     updates = [files.update(large(seed), seed) for seed in range(1, 5)]
     expected = files.average(base, updates)
     with ThreadPoolExecutor(3) as pool:
-        workspace = Workspace(3, lambda calls: [future.result() for future in [pool.submit(call) for call in calls]])
+        workspace = Workspace(3, lambda calls: partial(wait_for, [pool.submit(call) for call in calls]))
         for split in range(5):
             aggregation = ALGORITHMS["fedavg"].begin(base, {}, workspace=workspace)
             aggregation.add(*updates[:split])
             out = bytearray()
             aggregation.finish(out.extend, last=updates[split:])
             assert bytes(out) == expected
+
+
+def wait_for(futures):
+    for future in futures:
+        future.result()
 
 
 def large(seed):
