@@ -28,7 +28,7 @@ WARM_UP = 2
 
 def rounds_for(megabytes: float) -> int:
     """Return how many rounds to count in each repeat: about two seconds' worth."""
-    return 100 if megabytes <= 1 else 20 if megabytes <= 10 else 5 if megabytes <= 200 else 2
+    return 100 if megabytes <= 1 else 20 if megabytes <= 10 else 4 if megabytes <= 200 else 2
 
 
 def run_rounds(workers: int, megabytes: float, count: int, certificate: Certificate | None = None) -> dict[str, float]:

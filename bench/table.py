@@ -36,7 +36,7 @@ def write_table(path: str) -> dict[str, Any]:
         "rounds": [measure_round(workers, mb, tls=tls, repeats=REPEATS) for workers, mb, tls in ROUNDS],
         "wire": [measure_wire(2, 10.0, tls=tls) for tls in (False, True)],
         "memory": measure_memory([4, 16, 64], 100.0),
-        "scale": measure_scale(1000, 0.1, rounds=3, repeats=3),
+        "scale": measure_scale(1000, 0.1, rounds=3, repeats=2),
         "start": measure_start(4, repeats=REPEATS),
     }
     page = Path(path)
