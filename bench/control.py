@@ -10,24 +10,24 @@ from __future__ import annotations
 import http.client
 import http.server
 import multiprocessing
-import os
 import socket
 import ssl
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.echo import add_small
+from bench.figures import TICK_SECONDS, cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
-__all__ = ["Certificate", "control_round"]
+__all__ = ["PIECE", "Certificate", "control_round"]
 
 PIECE = 256 * 1024
 TIMEOUT_SECONDS = 300
@@ -139,14 +139,6 @@ def serve_tls(rounds: Rounds, ready: Connection, count: int, certificate: Certif
     return listener
 
 
-def cpu_of(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def serve(pipe: Connection, workers: int, values: int, count: int, certificate: Certificate | None) -> None:
     rounds = Rounds(workers, values)
     server = serve_http(rounds, pipe) if certificate is None else serve_tls(rounds, pipe, count, certificate)
@@ -209,16 +201,15 @@ def control_round(workers: int, megabytes: float, count: int, certificate: Certi
             processes[-1].start()
         pids = [process.pid or 0 for process in processes]
         ours.recv()
-        warm = cpu_of(pids)
+        warm = cpu_seconds(pids)
         if not ours.poll(TIMEOUT_SECONDS):
             raise SystemExit("the control did not finish in time")
         ends = ours.recv()
-        cpu = cpu_of(pids) - warm
+        cpu = cpu_seconds(pids) - warm
         ours.send("done")
         for process in processes:
             process.join(TIMEOUT_SECONDS)
     finally:
         for process in processes:
             process.kill()
-    tick = 1 / os.sysconf("SC_CLK_TCK")  # the least that the system counts: a short run may be below it
-    return {"round_s": (ends[-1] - ends[0]) / count, "cpu_s": max(cpu, tick) / count}
+    return {"round_s": (ends[-1] - ends[0]) / count, "cpu_s": max(cpu, TICK_SECONDS) / count}  # a short run may be below the clock

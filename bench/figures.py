@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import ssl
@@ -15,9 +16,22 @@ import numpy as np
 from fedcore import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["machine", "spread", "tell"]
+__all__ = ["TICK_SECONDS", "cpu_seconds", "machine", "spread", "tell"]
+
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+"""The least processor time that the system counts."""
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that these processes have used; one that has ended is left out."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * TICK_SECONDS
 
 
 def spread(name: str, values: Sequence[float], digits: int = 4) -> dict[str, float]:

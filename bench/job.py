@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.figures import cpu_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,12 +100,7 @@ class Coordinator:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that coordinator and workers have used."""
-        ticks = 0
-        for pid in (self.process.pid, *(worker.pid for worker in self.workers)):
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds([self.process.pid, *(worker.pid for worker in self.workers)])
 
     def look(self) -> None:
         """Read the peak memory."""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import safetensors.numpy
 
+from bench.control import PIECE
 from bench.echo import SAMPLES, TENSOR_VALUES
 from fedcore.wire.protocol import RPC_PATH, uploads_path
 from fedcore.wire.xmlrpc import RpcFault, encode_call, parse_response
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["simulated_workers"]
 
-PIECE = 256 * 1024
 POLL_SECONDS = 60.0
 CONNECTING_AT_ONCE = 256
 """So many handshakes may be under way: the backlog of the machine, not of the coordinator, is the bound."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.certificate import make_certificate
+from bench.control import PIECE
 from bench.figures import machine, tell
 from bench.job import echo_job, start_coordinator, start_workers
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_wire"]
 
-PIECE = 256 * 1024
 ROUNDS = 5
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from fedcore.aggregation import PIECE_BYTES
 from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HEARD_SECONDS", "PIECE_BYTES", "WOULD_BLOCK", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file", "wants_write"]
 
-PIECE_BYTES = 256 * 1024
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 """How often a moving body counts as a sign of life."""

@@ -11,9 +11,11 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation import ALGORITHMS, BaseVersion, UpdateFile, Workspace
+from fedcore.coordinator.futures import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -136,14 +138,7 @@ class Collector:
     def _side_by_side(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
         if len(calls) == 1:
             return calls[0]  # made when it is waited for: a thread would take longer
-        running = [self._lanes.submit(call) for call in calls]
-
-        def wait() -> None:
-            errors = [error for future in running if (error := future.exception()) is not None]
-            if errors:
-                raise errors[0]
-
-        return wait
+        return partial(settle, [self._lanes.submit(call) for call in calls])
 
     def _write(self, version: int, state: Mapping[str, Any], last: Sequence[UpdateFile], sync: Callable[[], None]) -> Written:
         assert self._aggregation is not None

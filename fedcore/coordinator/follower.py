@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from fedcore.aggregation import PIECE_BYTES
+from fedcore.coordinator.futures import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,11 +27,11 @@ _SYNC_BYTES = 32 * 2**20
 
 
 class Follower:
-    """A thread that hashes and two that wait for the disk, for one file at a time."""
+    """A thread that hashes and three that wait for the disk, for one file at a time."""
 
     def __init__(self) -> None:
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._syncing = ThreadPoolExecutor(2, thread_name_prefix="sync")
+        self._syncing = ThreadPoolExecutor(3, thread_name_prefix="sync")
 
     def follow(self, descriptor: int) -> Followed:
         """Begin with an empty file, open for reading and writing."""
@@ -38,14 +39,7 @@ class Follower:
 
     def call_all(self, calls: Sequence[Callable[[], None]]) -> None:
         """Wait for several calls to the disk at once: it does them together. Raises what one of them raised, when all have ended."""
-        first, *others = calls
-        running = [self._syncing.submit(call) for call in others]
-        try:
-            first()
-        finally:
-            errors = [error for future in running if (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
+        settle([self._syncing.submit(call) for call in calls])
 
     def close(self) -> None:
         """End the threads."""
@@ -82,9 +76,7 @@ class Followed:
             The file could not be read, or the disk did not take it: the system says so once, and a later fsync may not repeat it.
         """
         pending, self._pending = self._pending, []
-        errors = [error for future in pending if (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
+        settle(pending)
 
     def sha256(self, size_bytes: int) -> str:
         """Return the checksum of the whole file, in hex; raises as `settle` does."""

@@ -13,6 +13,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from fedcore.aggregation import PIECE_BYTES
 from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GONE", "PIECE_BYTES", "connect_to", "send_pieces", "shut"]
 
-PIECE_BYTES = 256 * 1024
 GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """What a send or a read raises when the other side has closed the connection."""
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
