@@ -88,12 +88,14 @@ def plain_type(text: str) -> str:
 
 
 def compose(text: str, source: str) -> yaml.Node | None:
-    """Return the node of the one document in ``text``, None if there is none.
+    """Return the node of the one job in ``text``, None if there is nothing.
+
+    Beside it there may be documents of other kinds, a StorageClass for instance: `kubectl apply` takes them, and here they mean nothing.
 
     Raises
     ------
     InvalidJob
-        It is not YAML, or several documents.
+        It is not YAML, or of several documents not exactly one is a job.
     """
     documents: list[yaml.Node] = []
     try:
@@ -114,9 +116,19 @@ def compose(text: str, source: str) -> yaml.Node | None:
     except (ValueError, OverflowError, RecursionError) as error:  # "\U99999999", which PyYAML hands to chr()
         raise InvalidJob([Problem(source, None, "", f"not YAML: {error}")]) from None
     if len(documents) > 1:
-        line = documents[1].start_mark.line + 1
-        raise InvalidJob([Problem(source, line, "", f"{len(documents)} documents in one file; allowed: one FederatedJob in a file")])
+        jobs = [node for node in documents if _kind(node) == "FederatedJob"]
+        if len(jobs) != 1:
+            line = (jobs or documents)[1].start_mark.line + 1
+            found = f"{len(jobs) or 'none'} of {len(documents)} documents {'are' if jobs else 'is'} of kind FederatedJob"
+            raise InvalidJob([Problem(source, line, "", f"{found}; allowed: one in a file, beside documents of other kinds")])
+        return jobs[0]
     return documents[0] if documents else None
+
+
+def _kind(node: yaml.Node) -> str | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value.value for name, value in node.value if name.value == "kind" and isinstance(value, yaml.ScalarNode)), None)
 
 
 def read_node(draft: Draft, node: yaml.Node, path: FieldPath, *, override: str | None = None) -> Any:

@@ -68,7 +68,8 @@ def job_of(write, text, overrides=()):
         pytest.param("a: 1\n\x00", "job.yaml:2: not YAML: the character '\\x00' is not allowed", id="a control character"),
         pytest.param(b"a: 1\nb: \xff\n", "job.yaml:2: not UTF-8 text", id="another encoding"),
         pytest.param('a: "\\U00110000"', "job.yaml: not YAML: chr() arg not in range", id="an escape beyond Unicode"),
-        pytest.param(f"{MINIMAL}---\n{MINIMAL}", "job.yaml:12: 2 documents in one file; allowed: one", id="two documents"),
+        pytest.param(f"{MINIMAL}---\n{MINIMAL}", "job.yaml:12: 2 of 2 documents are of kind FederatedJob; allowed: one", id="two jobs"),
+        pytest.param("kind: A\n---\nkind: B", "job.yaml:3: none of 2 documents is of kind FederatedJob; allowed: one", id="no job"),
         pytest.param("[" * 1000, "job.yaml:1: not YAML: nested deeper than 64 levels", id="too deep"),
         pytest.param("a: &a [*a]", "job.yaml:1: aliases (*name) make more than 100000 values of it, or no end", id="an endless alias"),
         pytest.param(
@@ -510,6 +511,17 @@ def test_any_override_is_taken_or_invalid_and_nothing_else(tmp_path_factory, pat
     file.write_text(MINIMAL, encoding="utf-8")
     with suppress(InvalidJob):
         load_job(file, [(path, value)])
+
+
+def test_documents_of_other_kinds_are_left_to_kubectl(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: ours, x: !!binary AA==}}\n---\n[a list]\n---\n{MINIMAL}")
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(MINIMAL)
+    assert load_job(file) == load_job(alone)
+    file.write_text(file.read_text().replace("rounds:", "roundz:"))
+    with pytest.raises(InvalidJob, match=r"job\.yaml:12: .*roundz"):
+        load_job(file)
 
 
 # What is shipped.
