@@ -2,10 +2,8 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
-import yaml
 
 from fedcore.crd import definition_yaml
 from fedcore.spec import Status
@@ -21,7 +19,6 @@ from fedcore_operator.plan.shapes import shapes
 from support.cluster_model import SETTINGS
 
 pytestmark = pytest.mark.apiserver
-ROOT = Path(__file__).parents[2]
 SPEC = {"rounds": 5, "task": {"entrypoint": "my.task:make"}, "workers": {"replicas": 4}}
 
 
@@ -80,13 +77,6 @@ def begun(kubectl):
     """Let the stored job be one that has started."""
     status = {"status": {"startTime": "2026-11-25T12:00:00Z"}}
     kubectl.done("patch", "fj", "mnist", "--subresource=status", "--type=merge", "-p", json.dumps(status))
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
-def test_each_example_is_stored(fresh, path):
-    fresh.done("apply", "-f", str(path))
-    found = fresh.job(yaml.safe_load(path.read_text())["metadata"]["name"])
-    assert found.spec.rounds
 
 
 def test_defaults_are_those_of_the_models(fresh):
