@@ -25,7 +25,7 @@ def helm(apiserver):
     """Run helm; the API server is only the reason that helm is there."""
 
     def helm(*arguments, check=True):
-        done = subprocess.run([apiserver.helm_program, *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([apiserver.helm_program, *arguments], capture_output=True, text=True, timeout=180)
         assert not check or done.returncode == 0, done.stderr
         return done
 

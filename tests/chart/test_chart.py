@@ -1,5 +1,6 @@
 """The rendered chart against what the code says: rights, ports, probes, labels, settings."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fedcore_operator.io.rights import JOB_RIGHTS, OWN_RIGHTS
 
 pytestmark = pytest.mark.apiserver
 CHART = Path(__file__).parents[2] / "charts/fedcore"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -86,7 +88,7 @@ def test_every_variable_is_a_setting_and_the_values_are_read(render):
     settings = Settings.read(texts)
     assert settings.network_policy is False
     assert settings.worker_image == f"fedcore-worker:{__version__}"
-    assert settings.ca_secret == "r-ca"
+    assert settings.ca_secret == "fedcore-ca"
 
 
 def test_ports_and_probes_are_those_of_the_code(render):
@@ -102,8 +104,82 @@ def test_ports_and_probes_are_those_of_the_code(render):
 
 def test_a_digest_wins_over_a_tag(render):
     digest = "sha256:" + "0" * 64
-    (container,) = render(f"--set=image.digest={digest},image.tag=v1").one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    chosen = [f"--set={place}.digest={digest},{place}.tag=v1" for place in ("image", "jobs.coordinatorImage", "jobs.workerImage")]
+    (container,) = render(*chosen).one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"fedcore-operator@{digest}"
+    assert environment(container)["FEDCORE_COORDINATOR_IMAGE"] == f"fedcore-coordinator@{digest}"
+    assert environment(container)["FEDCORE_WORKER_IMAGE"] == f"fedcore-worker@{digest}"
+
+
+def test_names_that_yaml_takes_for_something_else_are_names(helm):
+    words = ["--namespace=y", '--set-json=namespaces=["on"]', "--set-string=ca.existingSecret=1", "--set-string=priorityClassName=no"]
+    secrets = '--set-json=imagePullSecrets=[{"name": "5"}, {"name": "six"}]'
+    objects = [one for one in yaml.safe_load_all(helm("template", "off", str(CHART), *words, secrets).stdout) if one]
+    for one in objects:
+        texts = [one["metadata"]["name"], one["metadata"].get("namespace", ""), *one["metadata"]["labels"].values()]
+        assert all(isinstance(text, str) for text in texts), one["metadata"]
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    spec = deployment["spec"]["template"]["spec"]
+    assert (spec["priorityClassName"], spec["serviceAccountName"], spec["volumes"][0]["secret"]["secretName"]) == ("no", "off", "1")
+    assert environment(spec["containers"][0])["FEDCORE_IMAGE_PULL_SECRETS"] == "5,six"
+    assert {one["metadata"]["namespace"] for one in objects if "namespace" in one["metadata"]} == {"y", "on"}
+
+
+def test_the_pod_is_placed_and_marked_as_the_values_say(render):
+    wanted = {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "affinity": {"podAffinity": {}}}
+    settings = [f"--set-json={name}={json.dumps(value)}" for name, value in {**wanted, "podAnnotations": {"a": "b"}}.items()]
+    template = render(*settings).one("Deployment", "r")["spec"]["template"]
+    assert {name: template["spec"][name] for name in wanted} == wanted
+    assert template["metadata"]["annotations"] == {"a": "b"}
+
+
+def test_no_budget_holds_up_the_drain_of_the_operators_node(render):
+    assert render().of("PodDisruptionBudget") == []
+
+
+def test_an_older_kubernetes_is_refused(helm):
+    done = helm("template", "r", str(CHART), "--kube-version=1.30.0", check=False)
+    assert "1.31" in done.stderr
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param([], ["helm test r --namespace own", "kubectl get fj --watch", "--take-ownership"], id="defaults"),
+        pytest.param(["--set=namespaces={a,b}"], ["in a, b.", "kubectl apply --namespace a -f"], id="some namespaces"),
+        pytest.param(["--set=crds.install=false"], ["The CRD is yours", "kubectl apply --server-side -f crds/"], id="no CRD"),
+        pytest.param(["--set=jobs.networkPolicy.enabled=false"], ["any pod reaches"], id="no policies"),
+    ],
+)
+def test_the_notes_say_what_to_do_next(apiserver, settings, words):
+    said = apiserver.helm("install", "r", CHART, "--namespace=own", "--dry-run=client", *settings)
+    notes = said.partition("NOTES:")[2]
+    assert [word for word in words if word not in notes] == []
+
+
+def leaves(values, schema, path=""):
+    """Paths of the values that a user sets, as the schema has them: its objects with free keys count as one."""
+    for name, value in values.items():
+        inner = schema["properties"][name]
+        if isinstance(value, dict) and value and (properties := resolved(inner).get("properties")):
+            assert value.keys() == properties.keys(), f"{path}{name}"
+            yield from leaves(value, resolved(inner), f"{path}{name}.")
+        else:
+            yield f"{path}{name}"
+
+
+def resolved(schema):
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    return SCHEMA["definitions"][reference] if reference else schema
+
+
+def test_values_schema_and_page_name_the_same():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values.keys() == SCHEMA["properties"].keys() - {"global"}
+    table = (CHART.parents[1] / "docs/install.md").read_text().partition("## Values")[2].partition("\n## ")[0]
+    named = [name for row in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)]
+    assert sorted(named) == sorted(leaves(values, SCHEMA))
 
 
 def test_the_crd_is_that_of_the_models_and_stays_when_the_release_goes(render):

@@ -5,7 +5,7 @@
 {{- define "fedcore.selector" -}}
 app.kubernetes.io/name: fedcore
 app.kubernetes.io/component: operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "fedcore.labels" -}}
@@ -19,8 +19,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "fedcore.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end -}}
 {{- end }}
 
+{{- /* The same for every release: who installs anew, under whatever name, goes on with the authority that running jobs trust. */ -}}
 {{- define "fedcore.caSecret" -}}
-{{- .Values.ca.existingSecret | default (printf "%s-ca" (include "fedcore.name" .)) -}}
+{{- .Values.ca.existingSecret | default "fedcore-ca" -}}
 {{- end }}
 
 {{- /* A list: image values, the chart's appVersion. */ -}}
@@ -44,7 +45,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "fedcore.pod" -}}
-serviceAccountName: {{ include "fedcore.serviceAccount" . }}
+serviceAccountName: {{ include "fedcore.serviceAccount" . | quote }}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{ toJson . }}
@@ -58,7 +59,7 @@ securityContext:
 {{- end }}
 
 {{- define "fedcore.container" -}}
-image: {{ include "fedcore.image" (list .Values.image .Chart.AppVersion) }}
+image: {{ include "fedcore.image" (list .Values.image .Chart.AppVersion) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -70,13 +71,12 @@ env:
   - {name: FEDCORE_OPERATOR_POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
   - {name: FEDCORE_BIND_ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
   - {name: FEDCORE_NAMESPACES, value: {{ join "," .Values.namespaces | quote }}}
-  - {name: FEDCORE_CA_SECRET, value: {{ include "fedcore.caSecret" . }}}
+  - {name: FEDCORE_CA_SECRET, value: {{ include "fedcore.caSecret" . | quote }}}
   - {name: FEDCORE_COORDINATOR_IMAGE, value: {{ include "fedcore.image" (list .Values.jobs.coordinatorImage .Chart.AppVersion) | quote }}}
   - {name: FEDCORE_COORDINATOR_PULL_POLICY, value: {{ .Values.jobs.coordinatorImage.pullPolicy }}}
   - {name: FEDCORE_WORKER_IMAGE, value: {{ include "fedcore.image" (list .Values.jobs.workerImage .Chart.AppVersion) | quote }}}
   - {name: FEDCORE_WORKER_PULL_POLICY, value: {{ .Values.jobs.workerImage.pullPolicy }}}
-  - name: FEDCORE_IMAGE_PULL_SECRETS
-    value: {{ range $i, $secret := .Values.imagePullSecrets }}{{ if $i }},{{ end }}{{ $secret.name }}{{ else }}""{{ end }}
+  - {name: FEDCORE_IMAGE_PULL_SECRETS, value: "{{ range $i, $secret := .Values.imagePullSecrets }}{{ if $i }},{{ end }}{{ $secret.name }}{{ end }}"}
   - {name: FEDCORE_NETWORK_POLICY, value: {{ .Values.jobs.networkPolicy.enabled | quote }}}
   - {name: FEDCORE_WORKER_EGRESS, value: {{ .Values.jobs.networkPolicy.workerEgress | toJson | quote }}}
   - {name: FEDCORE_MONITORING_FROM, value: {{ .Values.monitoring.from | toJson | quote }}}
