@@ -1,7 +1,8 @@
 """One line per event on stderr, the same keys in every process.
 
 ``FEDCORE_LOG_FORMAT=json`` makes each line a JSON object; otherwise it reads ``HH:MM:SS event key=value ...``. The standard library's
-logging is left to the frameworks that tasks bring along: events have names and fields, not levels and format strings.
+logging is left to the frameworks that tasks bring along: events have names and fields, not format strings. ``FEDCORE_LOG_LEVEL``
+(debug, info, warning, error) says which are written; a name is always at the same level, so a line need not say it.
 """
 
 from __future__ import annotations
@@ -13,27 +14,35 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["log_event", "log_failure"]
+__all__ = ["Level", "log_event", "log_failure"]
+
+Level = Literal["debug", "info", "warning", "error"]
+_RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 _PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f]+")
 
 
-def log_event(event: str, **fields: Any) -> None:
-    """Write one line; fields that are None are left out."""
-    _write(_line(event, {key: value for key, value in fields.items() if value is not None}))
+def log_event(event: str, *, at: Level = "info", **fields: Any) -> None:
+    """Write one line, unless only more severe ones are wanted; fields that are None are left out."""
+    if _is_wanted(at):
+        _write(_line(event, {key: value for key, value in fields.items() if value is not None}))
 
 
 def log_failure(event: str, error: BaseException, **fields: Any) -> None:
-    """Write an event for a failure nobody foresaw, with its traceback: a field in JSON, lines of their own in text."""
+    """Write an event for a failure nobody foresaw, at level error, with its traceback: a field in JSON, lines of their own in text."""
     trace = "".join(traceback.format_exception(error))
     message = "".join(traceback.format_exception_only(error)).strip()
     if _json_wanted():
-        log_event(event, error=message, traceback=trace, **fields)
+        log_event(event, at="error", error=message, traceback=trace, **fields)
     else:
-        log_event(event, error=message, **fields)
+        log_event(event, at="error", error=message, **fields)
         _write(trace)
+
+
+def _is_wanted(level: Level) -> bool:
+    return _RANKS[level] >= _RANKS.get(os.environ.get("FEDCORE_LOG_LEVEL", ""), _RANKS["info"])
 
 
 def _json_wanted() -> bool:

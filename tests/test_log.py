@@ -44,3 +44,13 @@ def test_a_failure_has_its_traceback(text, capsys):
     assert "task_failed error=" in first
     assert first.endswith("doing=train")
     assert rest[0] == "Traceback (most recent call last):"
+
+
+@pytest.mark.parametrize(("wanted", "written"), [("debug", "abcd"), ("", "bcd"), ("nonsense", "bcd"), ("warning", "cd"), ("error", "d")])
+def test_what_is_less_severe_than_wanted_is_left_out(text, monkeypatch, capsys, wanted, written):
+    monkeypatch.setenv("FEDCORE_LOG_LEVEL", wanted)
+    log_event("a", at="debug")
+    log_event("b")
+    log_event("c", at="warning")
+    log_event("d", at="error")
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == list(written)
