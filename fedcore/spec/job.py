@@ -22,6 +22,8 @@ KIND = "FederatedJob"
 _JOB_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 _NOT_STARTED = "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
 """Guard of the rules against changes: a job that was never accepted can be repaired."""
+_NOT_ACCEPTED = "has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(one, one.type == 'Accepted' && one.status == 'False')"
+"""Guard for what can be added to a job that runs: an entry that was a mistake has to be taken back somehow."""
 _FROZEN_BY_START = (
     "spec.task",
     "spec.workload",
@@ -145,8 +147,8 @@ class FederatedJob(Model):
             ),
             *(_immutable_once_started(path) for path in _FROZEN_BY_START),
             rule(
-                f"{_NOT_STARTED} || oldSelf.spec.workers.data.all(entry, entry in self.spec.workers.data)",
-                "spec.workers.data may only be added to once the job has started",
+                f"{_NOT_STARTED} || ({_NOT_ACCEPTED}) || oldSelf.spec.workers.data.all(entry, entry in self.spec.workers.data)",
+                "spec.workers.data may only be added to once the job has started, unless it was not accepted",
             ),
         )
     )

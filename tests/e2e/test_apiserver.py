@@ -165,6 +165,11 @@ def test_what_may_change_while_the_job_runs(fresh):
     fresh.done("replace", "-f", "-", given=job(allowed))
     assert "rounds may only grow" in fresh.refused("replace", "-f", "-", given=job({**allowed, "rounds": 8}))
     assert "may only be added to" in fresh.refused("replace", "-f", "-", given=job({**allowed, "workers.data": [two]}))
+    refused = {"type": "Accepted", "status": "False", "reason": "InvalidJob", "message": "", "lastTransitionTime": "2026-11-25T12:00:00Z"}
+    patch = json.dumps({"status": {"conditions": [refused]}})
+    fresh.done("patch", "fj", "mnist", "--subresource=status", "--type=merge", "-p", patch)
+    fresh.done("replace", "-f", "-", given=job({**allowed, "workers.data": [two]}))
+    allowed["workers.data"] = [two]
     assert "managedBy is immutable" in fresh.refused("replace", "-f", "-", given=job({**allowed, "managedBy": "kueue"}))
 
 
