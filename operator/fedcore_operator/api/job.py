@@ -1,7 +1,7 @@
 """A FederatedJob as the API server stores it, parsed once at the border.
 
-The schema refuses most of what is wrong. What passes it and is wrong all the same, a rule that only our validators know, makes an
-`InvalidJob` and in the end a condition; it never stops the operator.
+The schema refuses most of what is wrong. What passes it and is wrong all the same, a rule that only our validators know, becomes a
+condition; it stops neither the operator nor a job that has started.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Job(StoredJob):
     """A job that the models take."""
 
     spec: Spec
+    problem: str = ""
+    """What the models do not take of it and was left out, so that the job can go on: entries of ``workers.data`` that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,33 @@ def parse_job(raw: Mapping[str, Any]) -> Job | InvalidJob:
     try:
         return Job(**known, spec=Spec.model_validate(spec))
     except ValidationError as error:
-        return InvalidJob(**known, problem=_explained(error))
+        problem = _explained(error)
+    # All that shaped the pods of a job that has started is immutable, but data may be added. A wrong entry must neither stop the job nor
+    # take from its workers the data that they had.
+    sound = None if known["status"].start_time is None else _without_wrong_data(spec)
+    return InvalidJob(**known, problem=problem) if sound is None else Job(**known, spec=sound, problem=problem)
+
+
+def _without_wrong_data(spec: Mapping[str, Any]) -> Spec | None:
+    """Return the spec without the entries of ``workers.data`` that do not fit those before them; None if that does not mend it."""
+    workers = spec.get("workers")
+    if not isinstance(workers, dict):
+        return None
+    kept: list[Any] = []
+    sound = _tried({**spec, "workers": {**workers, "data": []}})
+    for entry in workers.get("data") or () if sound is not None else ():
+        found = _tried({**spec, "workers": {**workers, "data": [*kept, entry]}})
+        if found is not None:
+            kept.append(entry)
+            sound = found
+    return sound
+
+
+def _tried(spec: Mapping[str, Any]) -> Spec | None:
+    try:
+        return Spec.model_validate(spec)
+    except ValidationError:
+        return None
 
 
 def _status(raw: Any) -> Status:

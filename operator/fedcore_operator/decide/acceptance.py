@@ -24,7 +24,7 @@ def dry_run_due(job: Job | InvalidJob) -> TypeGuard[Job]:
     """Say whether the shapes of a job are to be tried: once per spec, and again while a namespace does not let them in."""
     if isinstance(job, InvalidJob) or job.managed_elsewhere or job.deleting:
         return False
-    if is_finished(job.status) or template_problems(job.spec):
+    if is_finished(job.status) or job.problem or template_problems(job.spec):
         return False
     known = condition(job.status, ConditionType.ACCEPTED)
     if known is None or known.observed_generation != job.generation:
@@ -51,11 +51,12 @@ def accept(status: Status, job: Job, seen: Observation, now: datetime) -> Status
 def refuse(job: InvalidJob, now: datetime) -> Status:
     """Return the status of a job that the models do not take. What runs of it runs on."""
     status = set_condition(job.status, ConditionType.ACCEPTED, "False", Reason.INVALID_JOB, job.problem, generation=job.generation, now=now)
-    phase = status.phase or "Pending"
-    return status.model_copy(update={"observed_generation": job.generation, "phase": phase})
+    return status.model_copy(update={"observed_generation": job.generation, "phase": status.phase or "Pending"})
 
 
 def _verdict(job: Job, seen: Observation) -> Verdict | None:
+    if job.problem:
+        return Verdict(Reason.INVALID_JOB, f"left out, the job goes on without it: {job.problem}")
     problems = template_problems(job.spec)
     if problems:
         return Verdict(Reason.INVALID_POD_TEMPLATE, "; ".join(problems))

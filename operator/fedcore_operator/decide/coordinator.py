@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcore.spec import Status
-    from fedcore_operator.api.job import Job
+    from fedcore_operator.api.job import InvalidJob, Job
     from fedcore_operator.decide.classify import End
     from fedcore_operator.decide.observe import Final, Observation, Pods
 
@@ -40,7 +40,7 @@ def final_word(status: Status, pods: Pods) -> Final | None:
     return None
 
 
-def heed_final_word(status: Status, job: Job, seen: Observation, now: datetime) -> Status:
+def heed_final_word(status: Status, job: Job | InvalidJob, seen: Observation, now: datetime) -> Status:
     """Return the status after the coordinator's last word, if it has said it."""
     final = final_word(status, seen.pods)
     return status if final is None else finish(status, job, final, now)

@@ -55,8 +55,8 @@ def refusal_event(job: StoredJob, refusal: Refusal) -> Event:
 
 
 def refused_event(before: Status, after: Status) -> tuple[Event, ...]:
-    """Return what is told of a job that the models do not take."""
-    return tuple(_acceptance(before, after))
+    """Return what is told of a job that the models do not take: that they do not, and its end."""
+    return (*_acceptance(before, after), *_end(before, after))
 
 
 def _acceptance(before: Status, after: Status) -> Iterator[Event]:

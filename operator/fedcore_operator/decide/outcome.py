@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 from fedcore.engine.reasons import EndReason
 from fedcore.spec.status import ProgressStatus, ResultStatus
 from fedcore_operator.api.conditions import ConditionType, Reason, condition, is_finished, set_condition
+from fedcore_operator.api.job import Job
 from fedcore_operator.decide.progress import shown_metrics
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from fedcore.spec import Status
-    from fedcore_operator.api.job import Job
+    from fedcore_operator.api.job import StoredJob
     from fedcore_operator.decide.observe import Final
 
 __all__ = ["fail", "finish"]
 
 
-def finish(status: Status, job: Job, final: Final, now: datetime) -> Status:
+def finish(status: Status, job: StoredJob, final: Final, now: datetime) -> Status:
     """Return the status of a job whose coordinator has said how it ended."""
     result = ResultStatus(
         reason=str(final.reason),
@@ -33,7 +34,7 @@ def finish(status: Status, job: Job, final: Final, now: datetime) -> Status:
         return fail(status, job, final.reason, final.message, now)
     accuracy = next((metric.value for metric in result.metrics if metric.name == "accuracy"), "")
     told = final.message or f"{final.rounds} rounds" + (f", accuracy {accuracy}" if accuracy else "")
-    total = job.spec.rounds
+    total = job.spec.rounds if isinstance(job, Job) else final.rounds
     shown: dict[str, Any] = {"round": final.rounds, "total_rounds": total, "display": f"{final.rounds}/{total}"}
     if result.metrics:
         shown |= {"metrics": result.metrics, "accuracy": accuracy}
@@ -43,12 +44,12 @@ def finish(status: Status, job: Job, final: Final, now: datetime) -> Status:
     return _ended(status, job, ConditionType.COMPLETE, EndReason.COMPLETED, told, now)
 
 
-def fail(status: Status, job: Job, reason: EndReason | str, message: str, now: datetime) -> Status:
+def fail(status: Status, job: StoredJob, reason: EndReason | str, message: str, now: datetime) -> Status:
     """Return the status of a job that has failed; one that has ended already stays as it is."""
     return status if is_finished(status) else _ended(status, job, ConditionType.FAILED, reason, message, now)
 
 
-def _ended(status: Status, job: Job, kind: ConditionType, reason: str, message: str, now: datetime) -> Status:
+def _ended(status: Status, job: StoredJob, kind: ConditionType, reason: str, message: str, now: datetime) -> Status:
     generation = job.generation
     status = set_condition(status, kind, "True", str(reason), message, generation=generation, now=now)
     status = set_condition(

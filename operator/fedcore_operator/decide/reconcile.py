@@ -59,8 +59,7 @@ def reconcile(job: Job | InvalidJob, seen: Observation, settings: Settings, now:
     if job.managed_elsewhere or job.deleting:
         return Decision(before)
     if isinstance(job, InvalidJob):
-        refused = before if is_finished(before) else refuse(job, now)
-        return Decision(refused, events=refused_event(before, refused))
+        return Decision(before) if is_finished(before) else _held(job, seen, now)
     if is_finished(before):
         return Decision(before, actions_after_end(before, job, seen, now), wake_at=wake_after_end(before, job, seen, now))
     status = _next_status(before, job, seen, settings, now)
@@ -69,6 +68,14 @@ def reconcile(job: Job | InvalidJob, seen: Observation, settings: Settings, now:
     if is_finished(status):
         return Decision(status, actions_after_end(status, job, seen, now), events, wake_after_end(status, job, seen, now))
     return Decision(status, actions_for(status, job, seen, settings, now), events, wake_at(status, job, seen, settings, now))
+
+
+def _held(job: InvalidJob, seen: Observation, now: datetime) -> Decision:
+    """Decide on a job that cannot be read: what runs of it runs on, nothing is made, and its coordinator's last word counts."""
+    status = heed_final_word(refuse(job, now), job, seen, now)
+    if is_finished(status):
+        status = status.model_copy(update={"phase": phase(status)})
+    return Decision(status, events=refused_event(job.status, status))
 
 
 def _next_status(status: Status, job: Job, seen: Observation, settings: Settings, now: datetime) -> Status:

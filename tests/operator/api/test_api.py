@@ -61,6 +61,36 @@ def test_what_the_models_refuse_is_said_by_field(spec, problem):
     assert problem in job.problem
 
 
+SITE = {"indexes": "0-1", "claimName": "site-{index}", "mountPath": "/data"}
+TWICE = {"indexes": "1", "claimName": "other", "mountPath": "/data"}
+BACKWARDS = {"indexes": "3-1", "nodeSelector": {"a": "b"}}
+MORE = {"indexes": "2-3", "claimName": "more", "mountPath": "/data"}
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        pytest.param([SITE, TWICE, MORE], [SITE, MORE], id="a volume too many"),
+        pytest.param([SITE, BACKWARDS], [SITE], id="a range that goes down"),
+        pytest.param([BACKWARDS, SITE, TWICE], [SITE], id="two"),
+        pytest.param([BACKWARDS], [], id="the first of all"),
+    ],
+)
+def test_data_that_is_wrong_is_left_out_of_a_job_that_has_started(data, kept):
+    wrong = raw({"workers": {"replicas": 4, "data": data}, "rounds": 9})
+    assert isinstance(parse_job(wrong), InvalidJob), "before it starts there is nothing to lose, and it can be repaired"
+    job = parse_job({**wrong, "status": {"startTime": "2026-11-25T11:59:00Z"}})
+    assert isinstance(job, Job)
+    assert [entry.model_dump(by_alias=True, exclude_defaults=True) for entry in job.spec.workers.data] == kept
+    assert job.spec.rounds == 9, "what is right of the change holds"
+    assert "spec.workers.data" in job.problem
+
+
+def test_a_started_job_that_is_wrong_elsewhere_is_invalid():
+    wrong = {**raw({"quorum": {"minWorkers": 9}}), "status": {"startTime": "2026-11-25T11:59:00Z"}}
+    assert isinstance(parse_job(wrong), InvalidJob)
+
+
 def test_a_status_that_cannot_be_read_counts_as_none():
     assert parse_job(raw(status={"attemptBase": "many"})).status == Status()
 
