@@ -116,3 +116,47 @@ def test_a_kill_after_any_write_changes_nothing(undisturbed, kill_after):
     assert cluster.status == undisturbed.status
     assert cluster.objects == undisturbed.objects
     assert cluster.pods == undisturbed.pods
+
+
+@pytest.mark.parametrize("kill_after", [None, 1, 2, 3])
+def test_a_coordinator_is_renewed_before_its_certificate_ends(kill_after):
+    """On a volume, once in 335 days: not counted, and only when the one before is gone."""
+    volume = {"checkpoint": {"claimName": "results"}}
+    spec = {"rounds": 20, "task": {"entrypoint": "a:b"}, "workers": {"replicas": 2}, "coordinator": volume}
+    cluster = Cluster(spec)
+    operator = Operator(cluster)
+    operator.settle()
+
+    def start_all():
+        for pod in cluster.pods.values():
+            if pod["status"]["phase"] == "Pending":
+                cluster.run(pod)
+            cluster.get_ready(pod)
+
+    start_all()
+    operator.settle()
+    cluster.now += timedelta(days=335, seconds=-1)
+    operator.settle()
+    assert list(cluster.pods) == ["mnist-coordinator-1", "mnist-worker-0-1", "mnist-worker-1-1"]
+    certificates = [name for kind, name in cluster.objects if kind == "Secret" and "-tls-" in name]
+    cluster.now += timedelta(seconds=1)
+    try:
+        operator.pass_(stop_after=kill_after)
+    except KilledError:
+        operator = Operator(cluster)
+    operator.settle()
+    old = cluster.pods["mnist-coordinator-1"]
+    assert "deletionTimestamp" in old["metadata"]
+    assert "mnist-coordinator-2" not in cluster.pods, "it waits for the volume"
+    cluster.complete_deletion(old)
+    operator.settle()
+    start_all()
+    operator.settle()
+    status = cluster.status
+    assert (status.coordinator.attempt, status.coordinator.restarts, status.coordinator.disruptions) == (2, 0, 0)
+    assert status.coordinator.ready
+    assert (status.restarts, status.workers.restarts, status.workers.disruptions) == (0, 0, 0), "and its workers stay"
+    assert [name for kind, name in cluster.objects if kind == "Secret" and "-tls-" in name] == [*certificates, certificates[0][:-1] + "2"]
+    cluster.now += timedelta(days=334)
+    operator.settle()
+    assert cluster.status.coordinator.attempt == 2
