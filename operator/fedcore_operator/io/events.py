@@ -45,4 +45,4 @@ async def post_event(kube: Kube, job: StoredJob, event: Event, reporter: str) ->
     manifest = event_manifest(job, event, reporter, f"{job.name}.{secrets.token_hex(8)}", datetime.now(UTC))
     reply = await kube.create(manifest)
     if not reply.ok:
-        log_event("event_lost", job=job.name, namespace=job.namespace, reason=event.reason, error=reply.answer.message[:256])
+        log_event("event_lost", at="warning", job=job.name, namespace=job.namespace, reason=event.reason, error=reply.answer.message[:256])

@@ -81,10 +81,11 @@ class Kube:
         """Read a job."""
         return await self._call("GET", _path(KIND, namespace, name))
 
-    async def list_jobs(self, namespace: str | None) -> Reply:
-        """Read one job of a namespace or of all: whether the kind is there, and whether we may."""
+    async def list_jobs(self, namespace: str | None, limit: int, after: str = "") -> Reply:
+        """Read a page of the jobs of a namespace, or of all; ``after``: where the page before ended."""
         place = f"/namespaces/{quote(namespace)}" if namespace else ""
-        return await self._call("GET", f"{_JOBS}{place}/{PLURAL}", {"limit": "1"})
+        query = {"limit": str(limit)} | ({"continue": after} if after else {})
+        return await self._call("GET", f"{_JOBS}{place}/{PLURAL}", query)
 
     async def list_pods(self, namespace: str, job: str) -> Reply:
         """Read the pods of a job."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fedcore_operator.api.job import StoredJob
 
-__all__ = ["Manifest", "child_metadata", "job_labels", "selector"]
+__all__ = ["Manifest", "child_metadata", "has_all_of", "job_labels", "selector"]
 
 Manifest: TypeAlias = dict[str, Any]
 
@@ -49,3 +49,15 @@ def child_metadata(job: StoredJob, name: str, labels: Mapping[str, str] | None =
 def selector(job: StoredJob, role: Role) -> dict[str, str]:
     """Return the labels that find a job's pods of a role, all attempts."""
     return {JOB: job.name, ROLE: str(role)}
+
+
+def has_all_of(live: Any, wanted: Any) -> bool:
+    """Say whether an object of the API server has everything that a manifest wants; what it has besides are defaults and others' fields."""
+    if isinstance(wanted, dict):
+        if not isinstance(live, dict):
+            return False
+        # The API server leaves out what is empty.
+        return all(has_all_of(live[name], value) if name in live else value in ([], {}) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(live, list) and len(live) == len(wanted) and all(map(has_all_of, live, wanted))
+    return bool(live == wanted)

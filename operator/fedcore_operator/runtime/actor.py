@@ -8,17 +8,18 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from fedcore.spec import KIND
 from fedcore_operator.decide import actions as act
 from fedcore_operator.decide.answers import Answer, Created, creation
 from fedcore_operator.decide.events import refusal_event
 from fedcore_operator.decide.observe import Refusal
+from fedcore_operator.plan.children import has_all_of
 from fedcore_operator.plan.secrets import join_secret, tls_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from fedcore_operator.api.job import Job
     from fedcore_operator.decide.actions import Action
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
     from fedcore_operator.io.kube import Kube, Reply
     from fedcore_operator.plan.children import Manifest
     from fedcore_operator.runtime.cache import Cache, Key
+    from fedcore_operator.runtime.pace import Pace
 
 __all__ = ["Actor", "Memory", "Outcome", "Trouble"]
 
 _WAIT_SECONDS = 3.0
+_CALLS_AT_ONCE = 16
+PODS_A_PASS = 64
+"""The rest comes in the next pass: a job of a thousand workers shall not hold up those of three."""
+_P = ParamSpec("_P")
 
 
 class Trouble(Exception):  # noqa: N818 - a state of the world
@@ -62,26 +68,32 @@ class Outcome:
 
 
 class Actor:
-    """Does the actions of one job."""
+    """Does the actions of one job; all jobs share the calls at once, and the pace of creations."""
 
-    def __init__(self, kube: Kube, cache: Cache, credentials: Credentials, at_once: asyncio.Semaphore) -> None:
+    def __init__(self, kube: Kube, cache: Cache, credentials: Credentials, pace: Pace, clock: Callable[[], float]) -> None:
         self._kube = kube
         self._cache = cache
         self._credentials = credentials
-        self._at_once = at_once
+        self._pace = pace
+        self._clock = clock
+        self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def act(self, key: Key, job: Job, actions: Iterable[Action], memory: Memory) -> Outcome:
         """Do actions in order, neighbours of one kind together."""
         outcome = Outcome()
-        for _, group in groupby(actions, type):
-            await asyncio.gather(*(self._limited(key, job, action, memory, outcome) for action in group))
+        for kind, group in groupby(actions, type):
+            these = list(group)
+            if kind is act.CreatePod and len(these) > PODS_A_PASS:
+                del these[PODS_A_PASS:]
+                outcome.again(0.0)
+            # All of them end before this does, also if one fails: nothing of a pass may go on beside the next one.
+            done = await asyncio.gather(*(self._do(key, job, action, memory, outcome) for action in these), return_exceptions=True)
+            for failure in done:
+                if failure is not None:
+                    raise failure
             if outcome.stop or outcome.drop:
                 break
         return outcome
-
-    async def _limited(self, key: Key, job: Job, action: Action, memory: Memory, outcome: Outcome) -> None:
-        async with self._at_once:
-            await self._do(key, job, action, memory, outcome)
 
     async def _do(self, key: Key, job: Job, action: Action, memory: Memory, outcome: Outcome) -> None:
         match action:
@@ -97,42 +109,45 @@ class Actor:
             case act.Apply(manifest):
                 await self._apply(job, manifest, memory, outcome)
             case act.TellCoordinator(pod, uid, text):
-                reply = await self._kube.tell(job.namespace, pod, uid, text)
+                reply = await self._call(self._kube.tell, job.namespace, pod, uid, text)
                 self._keep(key, reply)
                 _expect(reply, 404, 409)
             case act.DeletePod(pod, uid):
-                reply = await self._kube.delete("Pod", job.namespace, pod, uid)
+                reply = await self._call(self._kube.delete, "Pod", job.namespace, pod, uid)
                 _expect(reply, 404, 409)
                 if reply.body.get("kind") == "Pod" and reply.body["metadata"].get("deletionTimestamp"):
                     self._keep(key, reply)
             case act.CreatePod(index, attempt, manifest):
                 await self._create_pod(key, job, index, attempt, manifest, memory, outcome)
             case act.DeleteJob(uid):
-                _expect(await self._kube.delete(KIND, job.namespace, job.name, uid), 404, 409)
+                _expect(await self._call(self._kube.delete, KIND, job.namespace, job.name, uid), 404, 409)
+
+    async def _call(self, ask: Callable[_P, Awaitable[Reply]], *given: _P.args, **named: _P.kwargs) -> Reply:
+        async with self._slots:
+            return await ask(*given, **named)
+
+    async def _make(self, manifest: Manifest) -> Reply:
+        await asyncio.sleep(self._pace.turn(self._clock()))
+        return await self._call(self._kube.create, manifest)
 
     def _keep(self, key: Key, reply: Reply) -> None:
         if reply.ok and reply.body.get("kind") == "Pod":
             self._cache.keep_pod(key, reply.body)
 
     async def _secret(self, manifest: Manifest, job: Job, outcome: Outcome) -> None:
-        reply = await self._kube.create(manifest)
+        reply = await self._make(manifest)
         if reply.answer.code != 409:  # it cannot be read, so nobody asks whose it is: its name has the job's uid
             self._heed((creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid), reply), outcome)
 
     async def _create(self, job: Job, manifest: Manifest) -> tuple[Created, Reply]:
-        reply = await self._kube.create(manifest)
-        uid, is_job = None, False
-        if reply.answer.code == 409:
-            held = await self._kube.get(manifest)
-            if held.answer.code == 404:
-                return Created.WAIT, held  # it went meanwhile
-            if not held.ok:
-                raise Trouble(held.answer.message)
-            owner: dict[str, Any] = next((one for one in held.body["metadata"].get("ownerReferences") or () if one.get("controller")), {})
-            uid, is_job = owner.get("uid"), owner.get("kind") == KIND and owner.get("name") == job.name
-            found = creation(Answer(409), holder_uid=uid, holder_is_job=is_job, job_uid=job.uid)
-            return found, held if found is Created.OURS else reply
-        return creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid), reply
+        reply = await self._make(manifest)
+        if reply.answer.code != 409:
+            return creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid), reply
+        held = await self._call(self._kube.get, manifest)
+        if held.answer.code == 404:
+            return Created.WAIT, held  # it went meanwhile
+        found = _whose(job, held)
+        return found, held if found is Created.OURS else reply
 
     async def _create_pod(
         self, key: Key, job: Job, index: int | None, attempt: int, manifest: Manifest, memory: Memory, outcome: Outcome
@@ -158,16 +173,24 @@ class Actor:
         if memory.applied.get(place) == content:
             return
         if place not in memory.applied:
-            created, reply = await self._create(job, manifest)
+            created, reply = await self._find_or_create(job, manifest)
+            if created is Created.DONE or (created is Created.OURS and has_all_of(reply.body, manifest)):
+                memory.applied[place] = content
+                return
             if created is not Created.OURS:
                 self._heed_shared(job, manifest, (created, reply), memory, outcome)
-                if created is Created.DONE:
-                    memory.applied[place] = content
                 return
-        reply = await self._kube.apply(manifest)
+        reply = await self._call(self._kube.apply, manifest)
         if not reply.ok:
             raise Trouble(f"{place[0]} {place[1]}: {reply.answer.message}")
         memory.applied[place] = content
+
+    async def _find_or_create(self, job: Job, manifest: Manifest) -> tuple[Created, Reply]:
+        if job.status.start_time is None:
+            return await self._create(job, manifest)
+        # Of a job that has started it is most likely there, and to look for it costs less than to create it in vain.
+        held = await self._call(self._kube.get, manifest)
+        return await self._create(job, manifest) if held.answer.code == 404 else (_whose(job, held), held)
 
     def _heed_shared(self, job: Job, manifest: Manifest, found: tuple[Created, Reply], memory: Memory, outcome: Outcome) -> None:
         """Heed the creation of something that all pods need: while its name is somebody else's, the job cannot be accepted."""
@@ -191,6 +214,15 @@ class Actor:
                 outcome.again(_WAIT_SECONDS)
             case Created.RETRY | Created.REFUSED | Created.CONFLICT:
                 raise Trouble(reply.answer.message)
+
+
+def _whose(job: Job, held: Reply) -> Created:
+    """Return what an object that has the name is to the job."""
+    if not held.ok:
+        raise Trouble(held.answer.message)
+    owner: dict[str, Any] = next((one for one in held.body["metadata"].get("ownerReferences") or () if one.get("controller")), {})
+    is_job = owner.get("kind") == KIND and owner.get("name") == job.name
+    return creation(Answer(409), holder_uid=owner.get("uid"), holder_is_job=is_job, job_uid=job.uid)
 
 
 def _expect(reply: Reply, *codes: int) -> None:

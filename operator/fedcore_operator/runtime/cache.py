@@ -51,7 +51,7 @@ class Cache:
         self._clock = clock
         self._jobs: dict[Key, Raw] = {}
         self._pods: dict[Key, dict[str, Raw]] = {}
-        self._primed: dict[Key, float] = {}
+        self._primed: set[Key] = set()
         self._buried: dict[Key, set[str]] = {}
         self._awaited: dict[str, tuple[int, float]] = {}
 
@@ -67,10 +67,9 @@ class Cache:
         """Return the pods that bear a job's label."""
         return tuple(self._pods.get(key, {}).values())
 
-    def age(self, key: Key) -> float | None:
-        """Return how long ago a key was primed; None if it never was."""
-        primed = self._primed.get(key)
-        return None if primed is None else self._clock() - primed
+    def is_primed(self, key: Key) -> bool:
+        """Say whether a key was primed since it became known."""
+        return key in self._primed
 
     def hear_job(self, kind: str | None, raw: Mapping[str, Any]) -> Key:
         """Take a watch event of a job."""
@@ -85,18 +84,25 @@ class Cache:
         return key
 
     def hear_pod(self, kind: str | None, raw: Mapping[str, Any]) -> Key | None:
-        """Take a watch event of a pod; None if it is no job's."""
+        """Take a watch event of a pod; None if there is no job for it to matter to.
+
+        A pod may be heard of before its job, whose own event will lead to it; and after it, while garbage collection takes it away.
+        """
         name = (raw["metadata"].get("labels") or {}).get(JOB)
         if not name:
             return None
-        key = _key(raw, name)
+        key, uid = _key(raw, name), raw["metadata"]["uid"]
         self._arrived(raw)
-        if kind == "DELETED":
-            self._buried.setdefault(key, set()).add(raw["metadata"]["uid"])
-            self._pods.get(key, {}).pop(raw["metadata"]["uid"], None)
-        else:
+        if kind != "DELETED":
             self.keep_pod(key, raw)
-        return key
+            return key if key in self._jobs else None
+        self._pods.get(key, {}).pop(uid, None)
+        if key in self._jobs:
+            self._buried.setdefault(key, set()).add(uid)
+            return key
+        if not self._pods.get(key):
+            self._pods.pop(key, None)
+        return None
 
     def keep_job(self, raw: Mapping[str, Any]) -> None:
         """Take a job that a call returned."""
@@ -115,30 +121,40 @@ class Cache:
 
     def prime(self, key: Key, job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> None:
         """Take a job that was read, and its pods that were read after it."""
-        first, before = key not in self._primed, self._pods.get(key, {})
+        first, before, known = key not in self._primed, self._pods.get(key, {}), self._jobs.get(key)
+        if not first and (known is None or _version(job) > _version(known)):
+            self._await(job)
         self.keep_job(job)
+        buried = self._buried.pop(key, set())
         found = {raw["metadata"]["uid"]: raw for raw in pods}
         self._pods[key] = {}
         for uid, raw in found.items():
+            if uid in buried:  # it went while the answer was on its way
+                continue
             held = before.get(uid)
             newer = held is None or _version(raw) > _version(held)
             self._pods[key][uid] = slim_pod(raw) if newer or held is None else held
             if newer and not first:
-                self._awaited[uid] = (_version(raw), self._clock() + _MISSED_SECONDS)
-        self._buried.pop(key, None)
-        self._primed[key] = self._clock()
+                self._await(raw)
+        self._primed.add(key)
 
     def forget(self, key: Key) -> None:
         """Drop all of a job that is gone."""
-        for raw in self._pods.pop(key, {}).values():
+        job = self._jobs.get(key)
+        for raw in (*self._pods.pop(key, {}).values(), *(() if job is None else (job,))):
             self._awaited.pop(raw["metadata"]["uid"], None)
-        for known in (self._jobs, self._primed, self._buried):
+        for known in (self._jobs, self._buried):
             known.pop(key, None)
+        self._primed.discard(key)
 
     def missed(self) -> int:
         """Return how many events should have come long ago."""
         now = self._clock()
         return sum(1 for _, until in self._awaited.values() if until < now)
+
+    def _await(self, raw: Mapping[str, Any]) -> None:
+        """Note what a read has found and an event has to bring."""
+        self._awaited[raw["metadata"]["uid"]] = (_version(raw), self._clock() + _MISSED_SECONDS)
 
     def _arrived(self, raw: Mapping[str, Any]) -> None:
         awaited = self._awaited.get(raw["metadata"]["uid"])

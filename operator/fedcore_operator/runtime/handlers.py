@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import kopf
 
-from fedcore_operator.api.names import GROUP, JOB, PLURAL, VERSION
+from fedcore_operator.api.names import GROUP, JOB, PLURAL, ROLE, VERSION, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,19 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["event_source"]
 
 
-def event_source(cache: Cache, queue: Queue, ailing: Callable[[], str | None]) -> kopf.OperatorRegistry:
+def event_source(cache: Cache, queue: Queue, hasten: Callable[[Key], None], ailing: Callable[[], str | None]) -> kopf.OperatorRegistry:
     """Return a registry whose handlers fill the cache and the queue.
 
     Parameters
     ----------
+    hasten : callable
+        Told of each event of a coordinator's pod.
     ailing : callable
         Says why this process has to be restarted; None while it is well.
     """
     registry = kopf.OperatorRegistry()
-
-    def enqueue(key: Key | None) -> None:
-        if key is not None:
-            queue.add(key)
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -53,11 +50,16 @@ def event_source(cache: Cache, queue: Queue, ailing: Callable[[], str | None]) -
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def job_event(event: kopf.RawEvent, **_: Any) -> None:
-        enqueue(cache.hear_job(event["type"], event["object"]))
+        queue.add(cache.hear_job(event["type"], event["object"]))
 
     @kopf.on.event("pods", registry=registry)
     async def pod_event(event: kopf.RawEvent, **_: Any) -> None:
-        enqueue(cache.hear_pod(event["type"], event["object"]))
+        key = cache.hear_pod(event["type"], event["object"])
+        if key is None:
+            return
+        if event["object"]["metadata"]["labels"].get(ROLE) == Role.COORDINATOR:
+            hasten(key)
+        queue.add(key)
 
     @kopf.on.probe(registry=registry)
     async def well(**_: Any) -> str:
@@ -66,5 +68,4 @@ def event_source(cache: Cache, queue: Queue, ailing: Callable[[], str | None]) -
             raise kopf.PermanentError(problem)  # any other exception is retried inside of the request for a minute
         return "ok"
 
-    logging.getLogger("kopf").setLevel(logging.WARNING)
     return registry

@@ -86,7 +86,7 @@ class Leader:
             first = {"holderIdentity": self.identity, "leaseDurationSeconds": LEASE_SECONDS, "acquireTime": _now(), "renewTime": _now()}
             return self._took(await self._kube.create(self._manifest(first)), asked_at)
         if not found.ok:
-            log_event("lease_unreadable", error=found.answer.message[:256])
+            log_event("lease_unreadable", at="warning", error=found.answer.message[:256])
             return False
         spec: dict[str, Any] = dict(found.body.get("spec") or {})
         holder = spec.get("holderIdentity") or ""

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 from aiohttp import web
-from kopf._core.engines.peering import Identity
 
 from fedcore.log import log_event, log_failure
 from fedcore_operator.api.settings import InvalidOptions, Settings
 from fedcore_operator.io.credentials import NoCredentials, open_credentials
 from fedcore_operator.io.kube import NoCluster, connect
 from fedcore_operator.runtime.actor import Actor
-from fedcore_operator.runtime.cache import Cache
+from fedcore_operator.runtime.cache import Cache, Key
 from fedcore_operator.runtime.check import problems
 from fedcore_operator.runtime.handlers import event_source
 from fedcore_operator.runtime.leader import LEASE_SECONDS, Leader
+from fedcore_operator.runtime.logs import set_up_logs
+from fedcore_operator.runtime.pace import Pace
 from fedcore_operator.runtime.poller import Poller
 from fedcore_operator.runtime.queue import Queue
 from fedcore_operator.runtime.worker import Worker, serve
@@ -36,8 +37,10 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_READY = 4
 _WORKERS = 8
-_ACTIONS_AT_ONCE = 16
+_CREATIONS_A_SECOND = 50
 _STUCK_SECONDS = 120.0
+_JOBS_A_PAGE = 500
+_RETRY_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +53,7 @@ def main(arguments: list[str]) -> int:
     except InvalidOptions as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    os.environ["FEDCORE_LOG_FORMAT"] = settings.log_format
+    set_up_logs(settings)
     try:
         return asyncio.run(_run(settings, only_check=arguments == ["check"]))
     except (NoCluster, NoCredentials) as error:
@@ -79,14 +82,15 @@ class _Process:
 
     def __init__(self, kube: Kube, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
+        self._kube = kube
         self._clock = asyncio.get_running_loop().time
         self._cache = Cache(self._clock)
         self._queue = Queue(self._clock)
         self._leader = Leader(kube, settings.operator_namespace, f"{settings.operator_pod}_{os.getpid()}", self._clock)
         self._session = aiohttp.ClientSession()
-        poller = Poller(self._session, self._queue, settings.progress_poll_seconds, self._clock)
-        actor = Actor(kube, self._cache, credentials, asyncio.Semaphore(_ACTIONS_AT_ONCE))
-        self._worker = Worker(kube, self._cache, self._queue, actor, poller, settings, self._clock)
+        self._poller = Poller(self._session, self._queue, settings.progress_poll_seconds, self._clock)
+        actor = Actor(kube, self._cache, credentials, Pace(_CREATIONS_A_SECOND), self._clock)
+        self._worker = Worker(kube, self._cache, self._queue, actor, self._poller, settings, self._clock)
 
     async def run(self) -> int:
         """Serve until told to stop; 0 then, 1 if another operator took over or a part failed."""
@@ -117,20 +121,45 @@ class _Process:
     async def _watch(self) -> None:
         scope: dict[str, Any] = {"namespaces": self._settings.namespaces} if self._settings.namespaces else {"clusterwide": True}
         host = f"[{self._settings.bind_address}]" if ":" in self._settings.bind_address else self._settings.bind_address
+        # kopf's own variable for who it is: left to itself it asks for the user's name, which our uid in a container does not have.
+        os.environ["POD_ID"] = self._leader.identity
         await kopf.operator(
-            registry=event_source(self._cache, self._queue, self._ailing),
+            registry=event_source(self._cache, self._queue, self._poller.hasten, self._ailing),
             standalone=True,
             liveness_endpoint=f"http://{host}:{self._settings.health_port}/healthz",
-            # Left to itself kopf asks for the user's name, which our uid in a container does not have.
-            identity=Identity(self._leader.identity),
             **scope,
         )
 
     async def _lead(self) -> None:
         await self._leader.take()
+        self._worker.finished_at = self._clock()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leader.keep())
             group.create_task(serve(self._worker, _WORKERS))
+            group.create_task(self._look_around())
+
+    async def _look_around(self) -> None:
+        """Find out which jobs there are, to know when all of them have been looked at: watches do not say where their beginning ends."""
+        began, found = self._clock(), list[Key]()
+        for namespace in self._settings.namespaces or (None,):
+            after: str | None = ""
+            while after is not None:
+                reply = await self._kube.list_jobs(namespace, _JOBS_A_PAGE, after)
+                if not reply.ok:
+                    log_event("jobs_unreadable", at="warning", error=reply.answer.message[:256])
+                    after = ""  # a page that has expired means to begin again; a job that is found twice counts once
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    continue
+                for raw in reply.body.get("items") or ():
+                    self._cache.keep_job(raw)
+                    found.append(Key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
+                after = (reply.body.get("metadata") or {}).get("continue") or None
+        for key in found:
+            self._queue.add(key)
+        backlog = self._worker.backlog
+        backlog.expect(found)
+        await backlog.over.wait()
+        log_event("first_pass_over", jobs=len(set(found)), seconds=round(self._clock() - began, 3))
 
     def _ailing(self) -> str | None:
         missed = self._cache.missed()
@@ -140,13 +169,20 @@ class _Process:
             return None
         if self._clock() - self._leader.renewed_at > 2 * LEASE_SECONDS:
             return "the Lease is too old"
-        if self._queue.overdue() > _STUCK_SECONDS:
-            return f"a job has waited for its turn for {self._queue.overdue():.0f} s"
+        idle = self._clock() - self._worker.finished_at
+        if min(self._queue.overdue(), idle) > _STUCK_SECONDS:
+            return f"jobs wait, and none was looked at for {idle:.0f} s"
         return None
 
     async def _answer_readiness(self) -> web.AppRunner:
         async def ready(_: web.Request) -> web.Response:
-            return web.Response(text="leader\n" if self._leader.renewed_at is not None else "follower\n")
+            backlog = self._worker.backlog
+            if self._leader.renewed_at is None:
+                return web.Response(text="follower\n")
+            if backlog.over.is_set():
+                return web.Response(text="leader\n")
+            left = "jobs are being listed" if backlog.left is None else f"{backlog.left} jobs have not been looked at yet"
+            return web.Response(text=f"{left}\n", status=503)
 
         app = web.Application()
         app.router.add_get("/readyz", ready)

@@ -23,7 +23,7 @@ _AT_ONCE = 32
 
 
 class Poller:
-    """Polls in the background, each job at most every ``seconds``."""
+    """Polls in the background, each job at most every ``seconds``, but at once after an event of its coordinator's pod."""
 
     def __init__(self, session: aiohttp.ClientSession, queue: Queue, seconds: float, clock: Callable[[], float]) -> None:
         self._session = session
@@ -50,6 +50,11 @@ class Poller:
         task = asyncio.create_task(self._fetch(key, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def hasten(self, key: Key) -> None:
+        """Let the next `ask` ask, however short ago the last one was: something has happened to the coordinator."""
+        if key in self._asked:
+            self._asked[key] = float("-inf"), ""
 
     def forget(self, key: Key) -> None:
         """Drop what is known of a job that is gone."""

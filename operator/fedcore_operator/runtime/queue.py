@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,24 +20,29 @@ class Queue:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._due: dict[Key, float] = {}
+        self._order: list[tuple[float, Key]] = []
+        """A heap of the keys in ``_due`` that nobody works on, and of entries that are out of date: ten thousand events come at once."""
         self._busy: set[Key] = set()
         self._changed = asyncio.Event()
 
     def add(self, key: Key, delay: float = 0.0) -> None:
         """Let a key be looked at after so many seconds, or earlier if that was said already."""
         at = self._clock() + delay
-        self._due[key] = min(at, self._due.get(key, at))
-        self._changed.set()
+        if at < self._due.get(key, float("inf")):
+            self._due[key] = at
+            self._line_up(key)
 
     async def take(self) -> Key:
         """Return the key whose turn it is; `done` has to follow."""
         while True:
             self._changed.clear()
-            free = [(at, key) for key, at in self._due.items() if key not in self._busy]
+            while self._order and not self._holds(*self._order[0]):
+                heapq.heappop(self._order)
             wait = None
-            if free:
-                at, key = min(free)
+            if self._order:
+                at, key = self._order[0]
                 if at <= self._clock():
+                    heapq.heappop(self._order)
                     del self._due[key]
                     self._busy.add(key)
                     return key
@@ -53,4 +59,12 @@ class Queue:
     def done(self, key: Key) -> None:
         """Say that a key is not worked on any more."""
         self._busy.discard(key)
-        self._changed.set()
+        self._line_up(key)
+
+    def _line_up(self, key: Key) -> None:
+        if key in self._due and key not in self._busy:
+            heapq.heappush(self._order, (self._due[key], key))
+            self._changed.set()
+
+    def _holds(self, at: float, key: Key) -> bool:
+        return key not in self._busy and self._due.get(key) == at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from fedcore_operator.decide.reconcile import reconcile
 from fedcore_operator.io.events import post_event
 from fedcore_operator.plan.shapes import shapes
 from fedcore_operator.runtime.actor import Memory, Trouble
+from fedcore_operator.runtime.backlog import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,8 @@ __all__ = ["Worker", "serve"]
 
 _RESYNC_SECONDS = 600.0
 _BACKOFF_SECONDS = (1.0, 60.0)
+_READS_AT_ONCE = 2
+"""Of all pods of a job: a thousand of them take 50 MB until they are cut down."""
 
 
 class Worker:
@@ -54,9 +58,13 @@ class Worker:
         self._clock = clock
         self._memories: dict[Key, Memory] = {}
         self._stale: set[Key] = set()
+        self._resyncs: dict[Key, float] = {}
+        """When a job is read again, whatever the watches say."""
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._failures: dict[Key, int] = {}
+        self.backlog = Backlog()
         self.finished_at = clock()
-        """When a pass ended last."""
+        """When a pass ended last, or when this began to make passes."""
 
     async def run(self) -> None:
         """Look at one job after the other."""
@@ -67,12 +75,14 @@ class Worker:
             finally:
                 self._queue.done(key)
                 self.finished_at = self._clock()
+                self.backlog.done(key)
 
     async def _attempt(self, key: Key) -> None:
         try:
             await self.look_at(key)
         except Trouble as trouble:
-            log_event("pass_failed", job=key.name, namespace=key.namespace, error=str(trouble)[:512], again_in=self._back_off(key))
+            again_in = self._back_off(key)
+            log_event("pass_failed", at="warning", job=key.name, namespace=key.namespace, error=str(trouble)[:512], again_in=again_in)
         except Exception as error:  # noqa: BLE001 - one job's trouble must not end the service of the others
             log_failure("pass_failed", error, job=key.name, namespace=key.namespace, again_in=self._back_off(key))
         else:
@@ -95,14 +105,19 @@ class Worker:
         if raw is None:
             self._drop(key)
             return
+        began = time.process_time()
         job = parse_job(raw)
         memory = self._memories.setdefault(key, Memory())
         views = tuple(view for pod in self._cache.pods(key) if (view := view_pod(pod, job.uid)) is not None)
         now = datetime.now(UTC)
         memory.refusals = {index: one for index, one in memory.refusals.items() if not one.conflict or now < one.at + RETRY_AFTER}
+        spent = time.process_time() - began
         found = await self._dry_run(job) if dry_run_due(job) else None
         seen = Observation(Pods.of(views), self._poll(key, job, views), found, tuple(memory.refusals.values()))
+        began = time.process_time()
         decision = reconcile(job, seen, self._settings, now)
+        spent += time.process_time() - began
+        log_event("pass", at="debug", job=key.name, namespace=key.namespace, pods=len(views), cpu_s=spent, actions=len(decision.actions))
         if decision.status != job.status:
             written = await self._kube.write_status(job, decision.status)
             if written.answer.code in {404, 409}:
@@ -127,34 +142,37 @@ class Worker:
         finally:
             for event in events:
                 await post_event(self._kube, job, event, self._settings.operator_pod)
-        if delay is not None:
-            self._queue.add(key, delay)
-        else:
-            self._queue.add(key, _RESYNC_SECONDS * random.uniform(0.9, 1.1))
+        resync = max(0.0, self._resyncs[key] - self._clock())
+        self._queue.add(key, resync if delay is None else min(delay, resync))
 
     def _drop(self, key: Key) -> None:
         self._cache.forget(key)
         self._memories.pop(key, None)
         self._failures.pop(key, None)
         self._stale.discard(key)
+        self._resyncs.pop(key, None)
         self._poller.forget(key)
 
     async def _prime(self, key: Key) -> bool:
         """Read the job and then its pods where that is due; False if the job is gone."""
-        age = self._cache.age(key)
-        if age is not None and age < _RESYNC_SECONDS and key not in self._stale:
+        is_due = not self._cache.is_primed(key) or self._clock() >= self._resyncs.get(key, 0.0)
+        if not is_due and key not in self._stale:
             return True
         job = await self._kube.get_job(key.namespace, key.name)
         if job.answer.code == 404:
             return False
-        pods = await self._kube.list_pods(key.namespace, key.name)
-        for reply in (job, pods):
-            if not reply.ok:
-                raise Trouble(reply.answer.message)
-        self._cache.prime(key, job.body, pods.body.get("items") or ())
+        if not job.ok:
+            raise Trouble(job.answer.message)
+        async with self._reads:
+            pods = await self._kube.list_pods(key.namespace, key.name)
+            if not pods.ok:
+                raise Trouble(pods.answer.message)
+            self._cache.prime(key, job.body, pods.body.get("items") or ())
         self._stale.discard(key)
-        if key in self._memories:
-            self._memories[key].applied.clear()  # somebody may have changed or deleted what was applied
+        if is_due:
+            self._resyncs[key] = self._clock() + _RESYNC_SECONDS * random.uniform(0.9, 1.1)
+            if key in self._memories:
+                self._memories[key].applied.clear()  # somebody may have changed or deleted what was applied
         return True
 
     async def _dry_run(self, job: Job) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedcore_operator.plan.children import has_all_of
 from fedcore_operator.plan.disruption import worker_budget
 from fedcore_operator.plan.network import network_policies
 from fedcore_operator.plan.secrets import certificate_names, join_secret, tls_secret
@@ -128,3 +129,19 @@ def test_every_child_has_one_owner_and_no_finalizer(made):
     assert "finalizers" not in made["metadata"]
     assert made["metadata"]["labels"]["fedcore.dev/job"] == "mnist"
     assert made["metadata"]["namespace"] == "ns"
+
+
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        pytest.param({"a": {"b": 1, "default": 2}, "l": [{"x": 1, "y": 2}], "more": 1}, True, id="with defaults and others' fields"),
+        pytest.param({"a": {"b": 1}, "l": [{"x": 1}], "e": []}, True, id="as it was sent"),
+        pytest.param({"a": {"b": 2}, "l": [{"x": 1}]}, False, id="a value changed"),
+        pytest.param({"a": {"b": 1}, "l": [{"x": 1}, {"x": 2}]}, False, id="an entry added"),
+        pytest.param({"a": {"b": 1}, "l": [{"x": 1}], "e": [1]}, False, id="an entry in what is to be empty"),
+        pytest.param({"a": {"b": 1}}, False, id="a list is gone"),
+        pytest.param({"a": 1, "l": [{"x": 1}]}, False, id="of another kind"),
+    ],
+)
+def test_what_counts_as_there_already(live, expected):
+    assert has_all_of(live, {"a": {"b": 1}, "l": [{"x": 1}], "e": []}) is expected

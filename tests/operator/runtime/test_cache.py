@@ -31,8 +31,8 @@ def phases(cache):
 
 def test_an_older_state_does_not_replace_a_newer_one(cache):
     for version in (2, 9, 10, 3):  # as numbers: "10" comes after "9"
-        assert cache.hear_pod("MODIFIED", raw("p", version=version)) == KEY
         cache.hear_job("MODIFIED", raw(version=version))
+        assert cache.hear_pod("MODIFIED", raw("p", version=version)) == KEY
     assert phases(cache) == ["at 10"]
     assert cache.job(KEY)["status"]["phase"] == "at 10"
 
@@ -48,6 +48,7 @@ def test_a_job_of_another_uid_replaces_the_one_before(cache):
 
 
 def test_a_pod_that_went_does_not_come_back_by_a_late_answer(cache):
+    cache.hear_job("ADDED", raw())
     cache.hear_pod("DELETED", raw("p", version=5))
     cache.keep_pod(KEY, raw("p", version=4))
     assert phases(cache) == []
@@ -79,11 +80,45 @@ def test_what_a_list_finds_and_no_event_brings_is_a_missed_event(cache, clock):
     assert cache.missed() == 0
 
 
-def test_a_list_ends_what_is_not_in_it(cache, clock):
+def test_a_list_ends_what_is_not_in_it(cache):
     cache.hear_pod("ADDED", raw("p", uid="p"))
-    assert cache.age(KEY) is None
+    assert not cache.is_primed(KEY)
     cache.prime(KEY, raw(), [raw("q", uid="q", version=3)])
-    clock.now = 5.0
-    assert (phases(cache), cache.age(KEY)) == (["at 3"], 5.0)
+    assert (phases(cache), cache.is_primed(KEY)) == (["at 3"], True)
     cache.forget(KEY)
-    assert (cache.pods(KEY), cache.keys(), cache.age(KEY)) == ((), (), None)
+    assert (cache.pods(KEY), cache.keys(), cache.is_primed(KEY)) == ((), (), False)
+
+
+def test_a_pod_that_goes_while_it_is_listed_is_neither_kept_nor_waited_for(cache, clock):
+    cache.hear_job("ADDED", raw())
+    cache.prime(KEY, raw(), [])
+    cache.hear_pod("DELETED", raw("p", uid="p", version=9))
+    cache.prime(KEY, raw(), [raw("p", uid="p", version=8)])
+    assert phases(cache) == []
+    clock.now = 1000.0
+    assert cache.missed() == 0
+
+
+def test_a_change_of_the_job_that_no_event_brings_is_a_missed_event_too(cache, clock):
+    cache.hear_job("ADDED", raw(version=1))
+    cache.prime(KEY, raw(version=1), [])
+    cache.keep_job(raw(version=4))  # what we write ourselves is known
+    cache.prime(KEY, raw(version=4), [])
+    clock.now = 121.0
+    assert cache.missed() == 0
+    cache.prime(KEY, raw(version=7), [])
+    clock.now = 242.0
+    assert cache.missed() == 1
+    cache.hear_job("DELETED", raw(version=8))
+    assert cache.missed() == 0
+
+
+def test_what_goes_after_its_job_leads_to_no_look_at_it(cache):
+    """Garbage collection brings two events for each pod of a job that is gone."""
+    assert cache.hear_pod("ADDED", raw("p", uid="p")) is None, "the job's own event will come"
+    cache.hear_job("ADDED", raw())
+    assert cache.hear_pod("MODIFIED", raw("p", uid="p", version=2)) == KEY
+    cache.hear_job("DELETED", raw(version=3))
+    assert cache.hear_pod("MODIFIED", raw("p", uid="p", version=4)) is None
+    assert cache.hear_pod("DELETED", raw("p", uid="p", version=5)) is None
+    assert (cache.pods(KEY), cache._pods, cache._buried) == ((), {}, {})

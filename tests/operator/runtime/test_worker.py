@@ -12,8 +12,9 @@ from fedcore_operator.api.conditions import ConditionType, condition
 from fedcore_operator.api.job import parse_job
 from fedcore_operator.io.credentials import Credentials
 from fedcore_operator.io.kube import Reply
-from fedcore_operator.runtime.actor import Actor, Trouble
+from fedcore_operator.runtime.actor import PODS_A_PASS, Actor, Trouble
 from fedcore_operator.runtime.cache import Cache, Key
+from fedcore_operator.runtime.pace import Pace
 from fedcore_operator.runtime.queue import Queue
 from fedcore_operator.runtime.worker import Worker
 from support.cluster_model import SETTINGS, Cluster
@@ -100,7 +101,7 @@ def passes(api, times=1):
     async def look():
         clock = asyncio.get_running_loop().time
         cache, queue = Cache(clock), Queue(clock)
-        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, asyncio.Semaphore(4)), NoPolls(), SETTINGS, clock)
+        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Pace(1000), clock), NoPolls(), SETTINGS, clock)
         for _ in range(times):
             await worker.look_at(Key(api.job["metadata"]["namespace"], api.job["metadata"]["name"]) if api.job else Key("lab", "mnist"))
 
@@ -125,10 +126,38 @@ def test_a_second_pass_makes_nothing_twice(api):
 
 def test_after_a_restart_what_is_there_is_taken_for_what_it_is(api):
     passes(api)
-    before = set(api.objects)
+    before, made = set(api.objects), api.names("create")
     passes(api)
     assert set(api.objects) == before
-    assert set(api.names("apply")) == {"mnist", "mnist-coordinator", "mnist-workers"}
+    shared = {"mnist", "mnist-coordinator", "mnist-workers"}
+    assert api.names("apply") == []
+    assert [name for name in api.names("create")[len(made) :] if name != "Event"] == [], "it is looked for first"
+    for (kind, name), one in api.objects.items():
+        if name in shared and kind != "Pod":
+            one["spec"] = {**one["spec"], **({"selector": {}} if "selector" in one["spec"] else {"ingress": []})}
+    passes(api)
+    assert set(api.names("apply")) == shared, "what somebody has changed is made good"
+
+
+def test_a_large_job_comes_in_parts(api):
+    api.job["spec"]["workers"]["replicas"] = 200
+
+    def pods():
+        return sum(kind == "Pod" for kind, _ in api.objects)
+
+    made = []
+    for _ in range(5):
+        passes(api)
+        made.append(pods())
+    assert made == [PODS_A_PASS, 2 * PODS_A_PASS, 3 * PODS_A_PASS, 201, 201]
+
+
+def test_nothing_of_a_pass_goes_on_after_it(api):
+    """A failure ends the pass only when its neighbours have ended, or they would run beside the next one."""
+    api.instead["create", "mnist-worker-0-1"] = Reply(500, {"message": "later"})
+    with pytest.raises(Trouble, match="later"):
+        passes(api)
+    assert ("Pod", "mnist-worker-1-1") in api.objects
 
 
 @pytest.mark.parametrize("code", [404, 409])
