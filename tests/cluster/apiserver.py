@@ -23,8 +23,14 @@ pod run: tests play kubelet themselves."""
 
 
 @contextmanager
-def apiserver(folder: Path) -> Iterator[Kubernetes]:
-    """Run one, with all its files in ``folder``, a new folder. It ends with this process, however that ends."""
+def apiserver(folder: Path, extra: Sequence[str] = ()) -> Iterator[Kubernetes]:
+    """Run one, with all its files in ``folder``, a new folder. It ends with this process, however that ends.
+
+    Parameters
+    ----------
+    extra : sequence of str
+        More arguments of the API server.
+    """
     built = programs()
     etcd_port, peer_port, port = _free_ports(3)
     authority = make_authority(folder / "authority")
@@ -36,7 +42,7 @@ def apiserver(folder: Path) -> Iterator[Kubernetes]:
         started.append(_guard(built, etcd(built, folder / "etcd", etcd_port, peer_port), folder / "etcd.log", ending))
         # No endpoint of Service default/kubernetes: loopback addresses are not allowed there, and nobody asks for it.
         unadvertised = ["--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"]
-        started.append(_guard(built, server.arguments(unadvertised), folder / "apiserver.log", ending))
+        started.append(_guard(built, server.arguments([*unadvertised, *extra]), folder / "apiserver.log", ending))
         server.wait(log=folder / "apiserver.log")
         loops = controllers(server, folder, [f"--controllers={','.join(CONTROLLERS)}", "--secure-port=0"])
         started.append(_guard(built, loops, folder / "controllers.log", ending))
