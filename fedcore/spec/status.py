@@ -223,6 +223,8 @@ class ProgressStatus(_Model):
     """Of the newest measured version."""
     metrics: tuple[Metric, ...] = Field((), max_length=32)
     """Of the newest measured version."""
+    metrics_version: Count | None = None
+    """Which that is: version *n* is the model after *n* rounds."""
     recent_rounds: tuple[RecentRound, ...] = Field((), max_length=5)
     """The last five."""
     slowest_workers: tuple[SlowWorker, ...] = Field((), max_length=3)

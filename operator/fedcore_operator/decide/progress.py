@@ -68,6 +68,7 @@ def _shown(polled: Polled) -> ProgressStatus:
         late=_count(said.late),
         accuracy=next((metric.value for metric in metrics if metric.name == "accuracy"), ""),
         metrics=metrics,
+        metrics_version=None if said.metrics_version is None else _count(said.metrics_version),
         recent_rounds=tuple(_round(one) for one in said.recent_rounds),
         slowest_workers=tuple(
             SlowWorker(worker=str(one.get("worker", ""))[:128], round=_count(one.get("round")), seconds=_number(one.get("round_trip_s")))

@@ -36,6 +36,7 @@ def test_progress_as_it_is_shown():
         "late": 3,
         "accuracy": "0.9623",
         "metrics": [{"name": "accuracy", "value": "0.9623"}, {"name": "loss", "value": "1e-07"}],
+        "metricsVersion": 6,
         "recentRounds": [{"round": 6, "seconds": "1.25", "accepted": 4, "required": 3, "late": 0}],
         "slowestWorkers": [{"worker": "worker-2", "round": 6, "seconds": "1.4"}],
         "observedTime": "2026-11-25T12:00:00Z",
