@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from fedcore.engine.quorum import required
 from fedcore.engine.reasons import EndReason
-from fedcore.spec.status import Ending
+from fedcore.spec.status import MESSAGE_CHARS, Ending
+from fedcore_operator.api.conditions import ConditionType, Reason, condition
 from fedcore_operator.decide.coordinator import is_serving
 from fedcore_operator.decide.outcome import fail
+from fedcore_operator.decide.waiting import why_workers_wait
 from fedcore_operator.decide.workers import gone
 
 if TYPE_CHECKING:
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_for_end", "decide_end", "due_times"]
 
+_TROUBLES = {Reason.UNSCHEDULABLE, Reason.IMAGE_PULL_FAILED, Reason.POD_CREATE_FAILED}
+"""What keeps a coordinator from starting and may never end."""
 _PATIENCE = timedelta(seconds=60)
 """What the coordinator has to do the end that it is asked for, or that its own clock should have brought."""
 
 
-def ask_for_end(status: Status, job: Job, _seen: Observation, now: datetime) -> Status:
+def ask_for_end(status: Status, job: Job, seen: Observation, now: datetime) -> Status:
     """Return the status with the end that the coordinator is to be asked for, if any is due and none was asked for before."""
     if status.ending is not None:
         return status
-    wanted = _unreachable(status, job) or _overdue(status, job, now)
+    wanted = _unreachable(status, job) or _overdue(status, job, seen, now)
     if wanted is None:
         return status
     reason, message = wanted
@@ -70,15 +74,23 @@ def _unreachable(status: Status, job: Job) -> tuple[EndReason, str] | None:
     return EndReason.QUORUM_UNREACHABLE, f"{needed} of {replicas} workers are required and {len(lost)} are given up: {names}"
 
 
-def _overdue(status: Status, job: Job, now: datetime) -> tuple[EndReason, str] | None:
+def _overdue(status: Status, job: Job, seen: Observation, now: datetime) -> tuple[EndReason, str] | None:
     startup, active = _startup_deadline(status, job), _active_deadline(status, job)
     if startup is not None and now >= startup:
         quorum = status.quorum
         message = f"only {quorum.present} of {quorum.required} required workers came within {job.spec.startup_deadline_seconds} s"
-        return EndReason.STARTUP_DEADLINE_EXCEEDED, message
+        told = [message, *_what_kept_them(status, job, seen)]
+        return EndReason.STARTUP_DEADLINE_EXCEEDED, "; ".join(told)[:MESSAGE_CHARS]
     if active is not None and now >= active:
         return EndReason.DEADLINE_EXCEEDED, f"the job has run for {job.spec.active_deadline_seconds} s"
     return None
+
+
+def _what_kept_them(status: Status, job: Job, seen: Observation) -> list[str]:
+    """Return what pods wait for at this moment: when the job has ended and they are gone, only its message still says it."""
+    coordinator = condition(status, ConditionType.COORDINATOR_READY)
+    told = [coordinator.message] if coordinator is not None and coordinator.reason in _TROUBLES else []
+    return told + [trouble for trouble in [why_workers_wait(status, job, seen)] if trouble]
 
 
 def _startup_deadline(status: Status, job: Job) -> datetime | None:

@@ -4,6 +4,7 @@ import pytest
 
 from fedcore_operator.api.conditions import condition
 from fedcore_operator.decide.deadlines import ask_for_end, decide_end, due_times
+from fedcore_operator.decide.observe import Waiting
 from support.operator_objects import NOW, ago, all_pods, make_job, pod, running, seen
 
 
@@ -30,6 +31,23 @@ def test_what_is_asked_for(changes, fields, reason):
     job = make_job(changes, running(**fields))
     ending = ask_for_end(job.status, job, seen(), NOW).ending
     assert (ending and (ending.reason, ending.since)) == (reason and (reason, NOW))
+
+
+def test_a_startup_deadline_says_what_kept_the_pods():
+    image = Waiting("ImagePullBackOff", 'Back-off pulling image "x:typo"')
+    stuck = [pod(index, ready=False, running_since=None, waiting=image) for index in (0, 1)]
+    kept = ("CoordinatorReady", "False", "Unschedulable")
+    job = make_job({"startupDeadlineSeconds": 60}, running(kept, quorumFirstMetTime=None, quorum={"required": 3}))
+    shown = job.status.model_copy(update={"conditions": tuple(told(one) for one in job.status.conditions)})
+    ending = ask_for_end(shown, job, seen(*stuck), NOW).ending
+    assert ending.message == (
+        "only 0 of 3 required workers came within 60 s; mnist-coordinator-1: no node has room; "
+        '2 wait, worker-0: ImagePullBackOff: Back-off pulling image "x:typo"'
+    )
+
+
+def told(one):
+    return one.model_copy(update={"message": "mnist-coordinator-1: no node has room"}) if one.type == "CoordinatorReady" else one
 
 
 def test_what_was_asked_for_first_counts():
