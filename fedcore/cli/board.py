@@ -25,9 +25,11 @@ class WorkerState(IntEnum):
     GONE = 0
     EXITED = 1
     LOST = 2
-    TRAINING = 3
-    IDLE = 4
-    IN = 5
+    WAITING = 3
+    TRAINING = 4
+    IDLE = 5
+    READY = 6
+    IN = 7
 
 
 @dataclass(slots=True)
@@ -62,7 +64,9 @@ class Board:
     metrics_version: int | None = None
     status: str = "starting"
     """What the job is at when no round is open."""
-    _openings: deque[datetime] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_ROUNDS + 1))
+    resting: WorkerState = WorkerState.IDLE
+    """What a registered worker is at until more is known. On a cluster no more is: READY."""
+    _openings: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_ROUNDS + 1))
     _participants: set[str] = field(default_factory=set)
     _counted: set[str] = field(default_factory=set)
 
@@ -74,22 +78,34 @@ class Board:
             case "coordinator_resumed":
                 self.status = "resumed"
             case "coordinator_exited":
-                self.status = f"coordinator gone (exit {event['exit_code']}), restart {event['restart']} of {event['of']}"
+                self.status = f"coordinator gone ({_how(event)}), {_again(event)}"
                 self.opened = None
+            case "job_status" | "job_message":
+                self.status = f"{event['reason']}: {event['message']}"
+                self.opened = self.opened if event["round_open"] else None
+            case "spec_changed":
+                self._resize(event)
             case "worker_registered" if worker is not None:
-                worker.state, worker.note = WorkerState.IDLE, ""
+                worker.state, worker.note = self.resting, ""
+            case "worker_starting" if worker is not None:
+                worker.state, worker.note = WorkerState.WAITING, worker.note if worker.state is WorkerState.EXITED else "starts"
+            case "worker_waiting" if worker is not None:
+                worker.state, worker.note = WorkerState.WAITING, f"{event['reason']}: {event['message']}"
+            case "worker_timed" if worker is not None:
+                worker.trip_s = event["round_trip_s"]
             case "worker_lost" if worker is not None and worker.state > WorkerState.LOST:
                 worker.state, worker.since, worker.note = WorkerState.LOST, time, f"silent for {event['silent_s']:.0f} s"
             case "worker_left" if worker is not None and worker.state > WorkerState.LOST:
                 worker.state, worker.note = WorkerState.IDLE, str(event.get("reason") or "left")
             case "worker_exited" if worker is not None:
                 worker.state, worker.since = WorkerState.EXITED, time
-                again = f"restart {event['restart']} of {event['of']}" if "restart" in event else "starts again"
-                worker.note = f"exit {event['exit_code']}, {again}" + (f" in {event['in_s']:.0f} s" if event["in_s"] else "")
+                worker.note = f"{_how(event)}, {_again(event)}" + (f" in {event['in_s']:.0f} s" if event["in_s"] else "")
             case "worker_gave_up" if worker is not None:
-                worker.state, worker.note = WorkerState.GONE, f"exit {event['exit_code']}, not started again"
+                worker.state, worker.note = WorkerState.GONE, f"{_how(event)}, not started again"
             case "round_opened":
                 self._open(event, time)
+            case "progress" if self.opened is not None:
+                self.accepted = event["accepted"]
             case "task_sent" if worker is not None:
                 worker.state, worker.since, worker.epochs = WorkerState.TRAINING, time, event.get("epochs")
                 self._participants.add(worker.name)
@@ -112,22 +128,28 @@ class Board:
         """Guess how long the job still takes, from the last rounds; None until there are two."""
         if len(self._openings) < 2 or self.status == "ended":
             return None
-        pace = (self._openings[-1] - self._openings[0]).total_seconds() / (len(self._openings) - 1)
+        (first, began), (last, latest) = self._openings[0], self._openings[-1]
+        pace = (latest - began).total_seconds() / max(last - first, 1)  # not every opening is seen on a cluster
         ahead = (self.rounds - self.round + 1) * pace
-        return max(ahead - (now - self._openings[-1]).total_seconds(), 0.0)
+        return max(ahead - (now - latest).total_seconds(), 0.0)
 
     def _worker(self, event: Mapping[str, Any]) -> Standing:
         return self.workers.setdefault(event["worker"], Standing(event["worker"]))
 
     def _open(self, event: Mapping[str, Any], time: datetime) -> None:
         if event["round"] != self.round:
-            self._openings.append(time)
+            self._openings.append((event["round"], time))
         self.round, self.opened, self.required = event["round"], time, event.get("required", self.required)
         self.accepted, self._participants, self._counted = 0, set(), set()
         self.status = ""
         for standing in self.workers.values():
             if standing.state is WorkerState.IN:
                 standing.state = WorkerState.IDLE
+
+    def _resize(self, event: Mapping[str, Any]) -> None:
+        self.rounds, self.required = event["rounds"], event["required"]
+        declared = {f"worker-{index}": Standing(f"worker-{index}") for index in range(event["workers"])}
+        self.workers = {name: self.workers.get(name, fresh) for name, fresh in declared.items()}
 
     def _update(self, event: Mapping[str, Any], worker: Standing) -> None:
         if event["result"] == Result.ACCEPTED and event["round"] == self.round and self.opened is not None:
@@ -146,3 +168,13 @@ class Board:
         for name in self._participants - self._counted:
             if self.workers[name].state > WorkerState.LOST:
                 self.workers[name].late_in = event["round"]
+
+
+def _how(event: Mapping[str, Any]) -> str:
+    """Say how a process ended; on a cluster it may be gone without an exit code, or have a telling reason beside it."""
+    code, reason = event.get("exit_code"), event.get("reason")
+    return str(reason or "gone") if code is None else f"exit {code}" + (f" {reason}" if reason == "OOMKilled" else "")
+
+
+def _again(event: Mapping[str, Any]) -> str:
+    return f"restart {event['restart']} of {event['of']}" if "restart" in event else "starts again"

@@ -12,7 +12,7 @@ from fedcore.report.rundir import EVENTS, LOGS, MODEL, ROUNDS, SUMMARY, UPDATES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["closing"]
+__all__ = ["closing", "count", "headline"]
 
 _FEW = 4
 
@@ -21,14 +21,10 @@ def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[st
     """Return the lines to print."""
     phase = summary["phase"]
     completed = summary["rounds_completed"]
-    if phase == Phase.SUCCEEDED:
-        head = f"✔ Succeeded: {_count(completed, 'round')} in {summary['duration_s']:.1f} s"
-    else:
-        head = f"✖ {phase}: {summary['reason']} after {_count(completed, 'round')} in {summary['duration_s']:.1f} s"
-    words = [head]
+    words = [headline(phase, summary["reason"], completed, summary["duration_s"])]
     words += [f"{name} {value:.3f}" for name, value in list((summary["metrics"] or {}).items())[:_FEW]]
     if completed:
-        words.append(f"quorum in {summary['quorum']['rounds_with_quorum']} of {_count(completed, 'round')}")
+        words.append(f"quorum in {summary['quorum']['rounds_with_quorum']} of {count(completed, 'round')}")
     for number, noun in (
         (summary["updates"]["late"], "late update"),
         (summary["updates"]["rejected"], "rejected update"),
@@ -36,7 +32,7 @@ def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[st
         (summary["coordinator_restarts"], "coordinator restart"),
     ):
         if number:
-            words.append(_count(number, noun))
+            words.append(count(number, noun))
     lines = [" · ".join(words)]
     if summary["message"] and phase != Phase.SUCCEEDED:
         lines.append(f"  {summary['message']}")
@@ -50,7 +46,15 @@ def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[st
     return lines
 
 
-def _count(number: int, noun: str) -> str:
+def headline(phase: str, reason: str, completed: int, duration_s: float) -> str:
+    """Return how it ended and how long that took."""
+    if phase == Phase.SUCCEEDED:
+        return f"✔ Succeeded: {count(completed, 'round')} in {duration_s:.1f} s"
+    return f"✖ {phase}: {reason} after {count(completed, 'round')} in {duration_s:.1f} s"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

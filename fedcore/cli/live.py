@@ -30,8 +30,10 @@ _LOOKS = {
     WorkerState.GONE: ("✕", "gone", "red"),
     WorkerState.EXITED: ("✕", "lost", "red"),
     WorkerState.LOST: ("✕", "lost", "red"),
+    WorkerState.WAITING: ("◌", "waiting", "yellow"),
     WorkerState.TRAINING: ("◐", "training", "cyan"),
     WorkerState.IDLE: ("○", "idle", "dim"),
+    WorkerState.READY: ("●", "ready", "green"),
     WorkerState.IN: ("●", "in", "green"),
 }
 
@@ -131,7 +133,7 @@ def _worker(worker: Standing, now: datetime) -> Text:
     glyph, word, style = _LOOKS[worker.state]
     text = Text(f"  {worker.name:<11} ")
     text.append(f"{glyph} {word:<9}", style=style)
-    if worker.state <= WorkerState.LOST:
+    if worker.state <= WorkerState.WAITING:
         return text.append(worker.note)
     if worker.state is WorkerState.TRAINING and worker.since is not None:
         text.append(f"{(now - worker.since).total_seconds():6.2f} s")

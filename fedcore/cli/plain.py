@@ -17,12 +17,13 @@ _MATTER = frozenset(
     {
         *("run_started", "coordinator_resumed", "coordinator_exited", "coordinator_gave_up", "worker_exited", "worker_gave_up"),
         *("worker_lost", "quorum_lost", "quorum_regained", "round_deadline_missed", "round_closed", "run_finished", "run_interrupted"),
-        "spec_changed",
+        *("spec_changed", "job_status", "job_event", "workers_waiting"),
         *("fault", "fault_unfired"),
     }
 )
 _SHOWN = {
     "run_started": ("job", "workers", "required", "rounds", "progress"),
+    "job_status": ("phase", "reason", "message"),
     "round_closed": ("round", "outcome", "accepted", "required", "stragglers", "duration_s", "version", "accuracy"),
     "run_finished": ("phase", "reason", "message", "accuracy", "run_dir"),
 }
@@ -57,6 +58,8 @@ class PlainView:
     def event(self, event: Mapping[str, Any]) -> None:
         """Take one event."""
         name = event["event"]
+        if name == "spec_changed":
+            self._rounds = event["rounds"]
         if name == "evaluated":
             metrics = event.get("metrics") or {}
             self._measured = {"version": event["version"], **({"accuracy": metrics["accuracy"]} if "accuracy" in metrics else {})}

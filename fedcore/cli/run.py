@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from fedcore import __version__
 from fedcore.cli.closing import closing
 from fedcore.cli.plain import PlainView, SilentView
+from fedcore.cli.terminal import can_draw
 from fedcore.cli.validate import check_draft_and_entrypoint, count_problems
 from fedcore.engine.quorum import required
 from fedcore.jobfile import InvalidJob, read_job
@@ -128,9 +129,7 @@ def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | Live
     if options.quiet:
         return nullcontext(SilentView())
     spec = plan.job.spec
-    terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    colorless = not options.color or bool(os.environ.get("NO_COLOR"))  # rich would leave the colors out, and move the cursor all the same
-    if not terminal or colorless or options.verbose or options.log_format == "json":
+    if not can_draw(color=options.color) or options.verbose or options.log_format == "json":
         extras = {"run_started": {"progress": plan.progress_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
         return nullcontext(PlainView(verbose=options.verbose, log_format=options.log_format, rounds=spec.rounds, extras=extras))
     from rich.console import Console

@@ -61,6 +61,15 @@ def test_the_view_draws_what_it_was_told(capsys):
     assert "Round 7/10" in shown
 
 
+def test_workers_on_a_cluster_are_ready_or_wait_for_something():
+    board = a_board()
+    board.workers["worker-0"].state = WorkerState.READY
+    board.workers["worker-1"].state, board.workers["worker-1"].note = WorkerState.WAITING, "ImagePullFailed: no such image"
+    shown = drawn(board)
+    assert "worker-0    ● ready" in shown
+    assert "worker-1    ◌ waiting  ImagePullFailed: no such image" in shown
+
+
 def test_sparkline():
     assert sparkline([]) == ""
     assert sparkline([0.5]) == "▄"

@@ -1,0 +1,47 @@
+"""``kubectl fedjob`` of this checkout, run as a user would."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.kubernetes import Kubernetes
+from tests.cluster.places import REPOSITORY
+
+SECONDS = 150
+
+
+@dataclass(frozen=True)
+class Fedjob:
+    """The plugin, on a PATH that has it."""
+
+    cluster: Kubernetes
+    namespace: str
+    folder: Path
+
+    @classmethod
+    def installed(cls, cluster: Kubernetes, namespace: str, folder: Path) -> "Fedjob":
+        """Put it on PATH: that of the environment may be of another checkout."""
+        program = folder / "kubectl-fedjob"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fedcore.cli.fedjob.main "$@"\n')
+        program.chmod(0o755)
+        return cls(cluster, namespace, folder)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it in the background, with its output in pipes."""
+        environment = {**self.cluster.environment(), "TZ": "UTC", "PYTHONPATH": str(REPOSITORY)}
+        environment["PATH"] = f"{self.folder}{os.pathsep}{environment['PATH']}"
+        command = [self.cluster.kubectl_program, "fedjob", *arguments, f"--namespace={self.namespace}"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Return what it prints; it has to end with ``code``."""
+        return self.ended(self.start(*arguments), code)[0]
+
+    @staticmethod
+    def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+        """Wait for its end; return what it printed on stdout and on stderr."""
+        out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+        return out, err
