@@ -1,8 +1,14 @@
-"""Random histories of a cluster against the operator's invariants, with the operator killed after any of its writes."""
+"""Random histories of a cluster against the operator's invariants, with the operator killed after any of its writes.
+
+FEDCORE_HYPOTHESIS_EXAMPLES sets how many histories.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+from contextlib import suppress
 from datetime import timedelta
 
 from hypothesis import HealthCheck, settings
@@ -23,6 +29,11 @@ DECIDED = st.sampled_from([EndReason.COMPLETED, EndReason.QUORUM_LOST, EndReason
 REACTIONS = st.sampled_from(["none", "settle", "settle", "pass", 1, 2, 3, 4])
 """What the operator does then: nothing yet, passes, or a pass that is cut off after so many writes."""
 WAITS = st.sampled_from([0, 1, 5, 5, 15, 31, 31, 61, 120, 700, 2000])
+
+
+def without_uids(pods):
+    """Pods as they are, whatever was made before them."""
+    return {name: {**pod, "metadata": {**pod["metadata"], "uid": ""}} for name, pod in pods.items()}
 
 
 class History(RuleBasedStateMachine):
@@ -184,6 +195,15 @@ class History(RuleBasedStateMachine):
             self.cluster.edit(lambda spec: spec.update(suspend=suspend))
         self._then(reaction)
 
+    @rule(reaction=REACTIONS)
+    def suspended_for_a_moment(self, reaction):
+        """Resumed while its pods are still on their way out."""
+        if not self.cluster.job["spec"].get("suspend", False):
+            self.cluster.edit(lambda spec: spec.update(suspend=True))
+            self.settles()
+            self.cluster.edit(lambda spec: spec.update(suspend=False))
+        self._then(reaction)
+
     @rule(budget=st.integers(0, 4), reaction=REACTIONS)
     def budget_changed(self, budget, reaction):
         self.cluster.edit(lambda spec: spec["workers"].update(maxRestartsPerWorker=budget))
@@ -216,6 +236,21 @@ class History(RuleBasedStateMachine):
             self.operator.pass_(stop_after=writes)
         except KilledError:
             self.operator = Operator(self.cluster)
+
+    @rule()
+    def lags(self):
+        self.operator.lag()
+
+    @rule(writes=st.integers(1, 8))
+    def would_end_alike_if_it_were_killed_now(self, writes):
+        undisturbed, disturbed = copy.deepcopy(self.cluster), copy.deepcopy(self.cluster)
+        Operator(undisturbed).settle()
+        with suppress(KilledError):
+            Operator(disturbed).pass_(stop_after=writes)
+        Operator(disturbed).settle()
+        assert disturbed.status == undisturbed.status
+        assert disturbed.objects == undisturbed.objects
+        assert without_uids(disturbed.pods) == without_uids(undisturbed.pods)
 
     @rule(replicas=st.integers(1, 5))
     def changed_while_it_decides(self, replicas):
@@ -308,4 +343,9 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestHistory.settings = settings(
+    max_examples=int(os.environ.get("FEDCORE_HYPOTHESIS_EXAMPLES", "150")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)

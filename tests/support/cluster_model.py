@@ -7,9 +7,9 @@ would.
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from datetime import UTC, datetime, timedelta
 
 from fedcore.engine.reasons import EndReason
@@ -54,6 +54,8 @@ class Truth:
     disruptions: int = 0
     seen: set[str] = field(default_factory=set)
     """Names of pods that a whole pass has seen."""
+    newest: dict[str, int] = field(default_factory=dict)
+    """Highest attempt of each place that was ever made: what a coordinator accepts of it from then on."""
 
 
 class Cluster:
@@ -67,7 +69,7 @@ class Cluster:
         self.objects = {}
         self.history = []
         """Every status that was written."""
-        self._ids = itertools.count(1)
+        self._last_id = 0
         self.job = {
             "apiVersion": API_VERSION,
             "kind": "FederatedJob",
@@ -83,7 +85,8 @@ class Cluster:
         }
 
     def _version(self):
-        return str(next(self._ids))
+        self._last_id += 1
+        return str(self._last_id)
 
     @property
     def status(self):
@@ -128,8 +131,7 @@ class Cluster:
 
     def create_pod(self, manifest):
         name = manifest["metadata"]["name"]
-        assert not is_finished(self.status), "nothing is made after the end"
-        assert not self.job["spec"].get("suspend"), "nothing is made while suspended"
+        self.assert_active()
         if name in self.pods:
             return Answer(409)
         if self.refuse_creations:
@@ -138,11 +140,18 @@ class Cluster:
         if manifest["metadata"]["labels"][names.ROLE] == "coordinator" and _on_volume(manifest):
             others = [pod for pod in self.pods.values() if pod["metadata"]["labels"][names.ROLE] == "coordinator"]
             assert not [pod for pod in others if pod["metadata"]["uid"] in self.truth.alive], "two coordinators share a volume"
+        place, _, attempt = name.rpartition("-")
+        assert int(attempt) >= self.truth.newest.get(place, 0), f"{name}: a coordinator refuses an attempt lower than one that it knows"
+        self.truth.newest[place] = int(attempt)
         pod = copy.deepcopy(manifest)
-        pod["metadata"] |= {"uid": f"uid-{next(self._ids)}", "creationTimestamp": format_time(self.now)}
+        pod["metadata"] |= {"uid": f"uid-{self._version()}", "creationTimestamp": format_time(self.now)}
         pod["status"] = {"phase": "Pending", "conditions": []}
         self.pods[name] = pod
         return Answer(201)
+
+    def assert_active(self):
+        assert not is_finished(self.status), "nothing is made after the end"
+        assert not self.job["spec"].get("suspend"), "nothing is made while suspended"
 
     def delete_pod(self, name, uid):
         """Mark a pod for deletion; the kubelet does the rest. One that never ran is gone at once."""
@@ -255,6 +264,16 @@ class Operator:
         self.refusals = {}
         self.polled = None
         self.wake_at = None
+        self.stale = None
+        """Pods as a watch that lags behind last told them, and what the API server answered to this operator since."""
+
+    def lag(self):
+        """Hear nothing more of pods."""
+        self.stale = copy.deepcopy(self.cluster.pods)
+
+    def _keep(self, name):
+        if self.stale is not None and name in self.cluster.pods:
+            self.stale[name] = copy.deepcopy(self.cluster.pods[name])
 
     def hear(self, progress):
         if belongs(progress, parse_job(self.cluster.job)):
@@ -264,11 +283,15 @@ class Operator:
         """Do one pass and return how many writes it took; raise `KilledError` after ``stop_after``. ``between`` runs after reading."""
         cluster = self.cluster
         raw = copy.deepcopy(cluster.job)
-        views = [view for pod in cluster.pods.values() if (view := view_pod(pod, raw["metadata"]["uid"]))]
+        pods = cluster.pods if self.stale is None else self.stale
+        views = [view for pod in pods.values() if (view := view_pod(pod, raw["metadata"]["uid"]))]
         job = parse_job(raw)
         found = verdict(Answer(201)) if dry_run_due(job) and shapes(job, SETTINGS) else None
         seen = Observation(Pods.of(views), self.polled, found, tuple(self.refusals.values()))
         decision = reconcile(job, seen, SETTINGS, cluster.now)
+        again = reconcile(replaced(job, status=decision.status), seen, SETTINGS, cluster.now)
+        assert again.status == decision.status, "what is seen unchanged is decided alike, so nothing is written"
+        assert again.events == (), "and told once"
         self.wake_at = decision.wake_at
         if between is not None:
             between()
@@ -315,14 +338,16 @@ class Operator:
             case act.DeletePod(pod, uid):
                 before = copy.deepcopy(cluster.pods.get(pod))
                 cluster.delete_pod(pod, uid)
+                self._keep(pod)
                 return before != cluster.pods.get(pod)
             case act.CreatePod(index, attempt, manifest):
                 answer = cluster.create_pod(manifest)
+                self._keep(manifest["metadata"]["name"])
                 outcome = creation(answer, holder_uid=job.uid, holder_is_job=True, job_uid=job.uid)
                 self.refusals.pop(index, None)
                 if outcome is Created.REFUSED:
                     self.refusals[index] = Refusal(index, attempt, answer.message, cluster.now)
-                return outcome is Created.DONE
+                return outcome in {Created.DONE, Created.REFUSED}  # the next pass says so
             case act.DeleteJob(uid):
                 had = bool(cluster.pods)
                 cluster.delete_job(uid)
@@ -334,12 +359,14 @@ class Operator:
         known = self.cluster.objects.get(key)
         if known == manifest or (known is not None and not replace):
             return False
+        self.cluster.assert_active()
         assert [owner["uid"] for owner in manifest["metadata"]["ownerReferences"]] == [self.cluster.job["metadata"]["uid"]]
         self.cluster.objects[key] = copy.deepcopy(manifest)
         return True
 
     def settle(self):
-        """Pass until nothing changes; return how many passes that took."""
+        """Hear of everything and pass until nothing changes; return how many passes that took."""
+        self.stale = None
         for number in range(1, 8):
             if self.pass_() == 0:
                 return number
