@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fedcore.log import log_event
 from fedcore.spec import API_VERSION, KIND
 from fedcore_operator.api.names import MANAGED_BY
+from fedcore_operator.decide.answers import Created, creation
 
 if TYPE_CHECKING:
     from fedcore_operator.api.job import StoredJob
@@ -41,8 +42,8 @@ def event_manifest(job: StoredJob, event: Event, reporter: str, name: str, now: 
 
 
 async def post_event(kube: Kube, job: StoredJob, event: Event, reporter: str) -> None:
-    """Post an event; one that cannot be posted is logged and lost, as events are."""
+    """Post an event; one that cannot be posted is logged and lost, as events are. In a namespace that goes away nobody misses it."""
     manifest = event_manifest(job, event, reporter, f"{job.name}.{secrets.token_hex(8)}", datetime.now(UTC))
     reply = await kube.create(manifest)
-    if not reply.ok:
+    if creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid) not in {Created.DONE, Created.DROP}:
         log_event("event_lost", at="warning", job=job.name, namespace=job.namespace, reason=event.reason, error=reply.answer.message[:256])
