@@ -31,14 +31,14 @@ run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on t
 numpy: $(VENV)/.base ## The same without PyTorch: examples/numpy.yaml
 	$(BIN)/fedcore run examples/numpy.yaml
 
-# The tests on a real Kubernetes join `make test` when the operator is complete; until then they are `make e2e`.
-test: lint types imports foreign ## Run every check and all tests but the long ones and those on a Kubernetes
+test: lint types imports foreign ## Run every check, then all tests but the long ones, those on a Kubernetes last
 	$(BIN)/python -m pytest -m "not (long or apiserver or e2e)"
+	@$(MAKE) --no-print-directory e2e
 
-test-long: $(VENV)/.dev foreign ## Run the tests that take minutes each
-	$(BIN)/python -m pytest -m "long and not (apiserver or e2e)" --timeout 3600
+test-long: $(VENV)/.dev foreign programs ## Run the tests that take minutes each, on a Kubernetes and without
+	$(BIN)/python -m pytest -m long --timeout 3600
 
-e2e: $(VENV)/.dev programs ## Run the tests on a real Kubernetes: an API server, and a cluster with nodes
+e2e: $(VENV)/.dev programs ## Run only the tests on a real Kubernetes: an API server, and a cluster with nodes
 	$(BIN)/python -m pytest -m "(apiserver or e2e) and not long"
 
 cluster: $(VENV)/.base ## Start a Kubernetes cluster on this machine to try things out; cluster-down removes it
@@ -47,7 +47,7 @@ cluster: $(VENV)/.base ## Start a Kubernetes cluster on this machine to try thin
 cluster-down: $(VENV)/.base ## Remove that cluster, and what killed test runs left
 	$(BIN)/python -m tests.cluster down
 
-programs: $(VENV)/.base ## Compile what the cluster of the tests needs, once per machine, where that can be
+programs: $(VENV)/.base ## Install, compile and build what the cluster of the tests needs, where that can be: the first time 20 minutes
 	$(BIN)/python -m tests.cluster build
 
 images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them, TAG=... and BASE_IMAGE=... change them

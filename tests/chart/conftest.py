@@ -1,6 +1,7 @@
 """helm, and what it makes of the chart."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def helm(apiserver):
 
 @pytest.fixture(scope="session")
 def render(helm):
+    @cache  # most tests look at the same chart
     def render(*values):
         done = helm("template", "r", str(CHART), "--namespace=own", "--kube-version=1.31.0", *values)
         return Rendered(one for one in yaml.safe_load_all(done.stdout) if one)

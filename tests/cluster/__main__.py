@@ -5,7 +5,7 @@ python -m tests.cluster status       what runs, and what is left of clusters tha
 python -m tests.cluster load FILE    give its nodes the images of an archive
 python -m tests.cluster cut NODE     take a node off the network; heal NODE puts it back
 python -m tests.cluster down         remove it, and what killed test runs left
-python -m tests.cluster build        only install and compile what is needed
+python -m tests.cluster build        only install, compile and build what tests need, images included
 """
 
 import argparse
@@ -14,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cluster.availability import prepare_cluster
+from tests.cluster.availability import prepare_apiserver, prepare_cluster
 from tests.cluster.cluster import find_kept, start_kept, stop_kept
 from tests.cluster.errors import ClusterError, Unavailable
+from tests.cluster.images import TEST_IMAGES, archive, is_archived
 from tests.cluster.slots import leftovers
 
 DEFAULT_NODES = 3
@@ -59,11 +60,23 @@ def _up(nodes: int) -> None:
 def _build() -> int:
     # Before the tests, so that its progress is seen. Where it cannot be done, they are skipped with the same reason.
     try:
+        if os.environ.get("FEDCORE_E2E_KUBECONFIG"):
+            prepare_apiserver()
+            return 0
         prepare_cluster()
+        for name in TEST_IMAGES:
+            if not is_archived(name):
+                _build_image(name)
     except Unavailable as reason:
         print(f"no test cluster: {reason}", file=sys.stderr)
         return 1 if os.environ.get("CI") else 0
     return 0
+
+
+def _build_image(name: str) -> None:
+    started = time.monotonic()
+    archive(name)
+    print(f"image {name} built in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

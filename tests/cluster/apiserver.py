@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cluster.build import programs
+from tests.cluster.commands import PATIENCE
 from tests.cluster.controlplane import ApiServer, controllers, etcd
 from tests.cluster.credentials import make_authority
 from tests.cluster.kubernetes import Kubernetes
@@ -52,7 +53,7 @@ def apiserver(folder: Path, extra: Sequence[str] = ()) -> Iterator[Kubernetes]:
         os.close(ending)
         for process in reversed(started):
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
+                process.wait(timeout=PATIENCE)
 
 
 def _guard(built: Path, arguments: Sequence[str], log: Path, ending: int) -> subprocess.Popen[bytes]:

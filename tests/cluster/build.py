@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.cluster.commands import run
 from tests.cluster.errors import Unavailable
 from tests.cluster.places import COMPONENTS, cache
+from tests.cluster.pruning import mark_used, prune_programs
 
 BUILD_SECONDS = 3600
 """Cold, on two shared cores at low priority, it takes 8 to 20 minutes."""
@@ -98,6 +99,7 @@ def programs() -> Path:
     """
     folder = target()
     if folder.is_dir():
+        mark_used(folder)
         return folder
     if not shutil.which("go"):
         raise Unavailable("Go is not installed, and the cluster's programs are not built")
@@ -127,3 +129,4 @@ def _build(folder: Path) -> None:
             (partial / name).symlink_to(program.name)
         print(f"{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     partial.rename(folder)
+    prune_programs(folder.parent)

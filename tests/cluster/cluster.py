@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.build import programs
-from tests.cluster.commands import wait_until
+from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.controlplane import start_control_plane
 from tests.cluster.credentials import make_authority
 from tests.cluster.errors import ClusterError
@@ -20,7 +20,6 @@ from tests.cluster.sandbox import sandbox_archive
 from tests.cluster.slots import KEPT_SLOT, Slot, clear, reap, take, take_free
 
 CONTROL_PLANE = "control-plane"
-NODES_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class LocalCluster(Kubernetes):
             os.close(self.lifeline)
         for machine in self.machines:
             for process in machine.processes:
-                process.wait(timeout=30)
+                process.wait(timeout=PATIENCE)
         self.slot.release()
 
 
@@ -145,7 +144,7 @@ def _start(slot: Slot, nodes: int, pipe: tuple[int, int] | None) -> LocalCluster
         numbered = list(enumerate(workers, 1))
         list(pool.map(lambda node: start_node(node[1], node[0], slot, server), numbered))
         cluster = _handle(slot, tuple(machines), pipe[1] if pipe else None)
-        wait_until("nodes", lambda: _are_ready(cluster, nodes), seconds=NODES_SECONDS, log=slot.state / "node-1/kubelet.log")
+        wait_until("nodes", lambda: _are_ready(cluster, nodes), log=slot.state / "node-1/kubelet.log")
         list(pool.map(lambda node: start_policies(node[1], node[0], server, addresses), numbered))
     _offer_storage(cluster, workers)
     return cluster

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.cluster.errors import ClusterError
 
+PATIENCE = 180.0
+"""Seconds for what takes a few on an idle machine. Long, since a deadline costs nothing where all is well, and machines are shared."""
+
 
 def run(
     arguments: Sequence[str | Path],
@@ -14,7 +17,7 @@ def run(
     stdin: str | None = None,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    seconds: float = 60,
+    seconds: float = PATIENCE,
 ) -> str:
     """Run to the end and return standard output.
 
@@ -45,7 +48,7 @@ def run(
     return done.stdout
 
 
-def wait_until(what: str, ready: Callable[[], object], *, seconds: float, log: Path | None = None) -> None:
+def wait_until(what: str, ready: Callable[[], object], *, seconds: float = PATIENCE, log: Path | None = None) -> None:
     """Ask again and again, every tenth of a second, until ``ready()`` is true.
 
     Raises

@@ -11,9 +11,6 @@ from tests.cluster.credentials import Authority
 from tests.cluster.machine import Machine
 from tests.cluster.network import FIRST_SERVICE, PODS, SERVICES, Addresses
 
-READY_SECONDS = 90
-"""The API server answers within 3 s on two idle cores; a machine that is busy otherwise gets time."""
-
 NODE_GRACE = "16s"
 """A node that was cut off is marked after this long, the least that controllers accept beside a report each 5 s."""
 
@@ -89,7 +86,7 @@ class ApiServer:
             except OSError:
                 return False
 
-        wait_until("API server", ready, seconds=READY_SECONDS, log=log)
+        wait_until("API server", ready, log=log)
 
 
 def controllers(server: ApiServer, folder: Path, extra: Sequence[str]) -> list[str]:

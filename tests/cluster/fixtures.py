@@ -17,7 +17,9 @@ they fail.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,15 +35,34 @@ from tests.cluster.images import archive, reference
 from tests.cluster.kubernetes import Kubernetes, minified
 
 NODES = 3
-TEST_SECONDS = 300
+TEST_SECONDS = 600
+"""No test needs a third of it; a machine that is busy otherwise gets time."""
+LONG_SECONDS = 3600
 MARKERS = ("apiserver", "e2e")
+NO_CLUSTER = "no test cluster"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests on a cluster their own time: starting one is bounded by itself and not charged to the first test."""
+    """Run tests on a cluster last, so that a mistake shows early, and give them their own time: starting one is not charged to it."""
+    items.sort(key=_rank)
     for item in items:
-        if any(item.get_closest_marker(marker) for marker in MARKERS) and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
+        if _rank(item) and not item.get_closest_marker("timeout"):
+            seconds = LONG_SECONDS if item.get_closest_marker("long") else TEST_SECONDS
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say once, at the very end, that there was no cluster and why: among a hundred lines it would be overlooked."""
+    yield
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()) if isinstance(report.longrepr, tuple))
+    for reason, count in reasons.items():
+        if NO_CLUSTER in reason:
+            terminalreporter.write_line(f"{count} tests did not run: {reason.removeprefix('Skipped: ')}", yellow=True)
+
+
+def _rank(item: pytest.Item) -> int:
+    return max((rank for rank, marker in enumerate(MARKERS, 1) if item.get_closest_marker(marker)), default=0)
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +130,25 @@ def namespace(cluster: Kubernetes) -> Iterator[str]:
         yield name
 
 
+@contextmanager
+def own_cluster(nodes: int, *images: str) -> Iterator[LocalCluster]:
+    """A cluster beside that of the session, for tests of what there can be only once; its nodes have the images named."""
+    if os.environ.get("FEDCORE_E2E_KUBECONFIG"):
+        pytest.skip("needs a cluster of its own; the one of FEDCORE_E2E_KUBECONFIG is in use")
+    try:
+        prepare_cluster()
+        archives = [archive(name) for name in images]
+    except Unavailable as reason:
+        _do_without(reason)
+    running = start(nodes)
+    try:
+        for one in archives:
+            running.load(one)
+        yield running
+    finally:
+        running.stop()
+
+
 def existing_cluster(kubeconfig: Path, context: str, folder: Path) -> Kubernetes:
     """A handle on somebody's cluster.
 
@@ -149,5 +189,5 @@ def _tool(name: str) -> Path:
 
 def _do_without(reason: Unavailable) -> NoReturn:
     if os.environ.get("CI"):
-        pytest.fail(f"no test cluster, and CI is set: {reason}", pytrace=False)
-    pytest.skip(f"no test cluster: {reason}")
+        pytest.fail(f"{NO_CLUSTER}, and CI is set: {reason}", pytrace=False)
+    pytest.skip(f"{NO_CLUSTER}: {reason}")

@@ -1,6 +1,7 @@
 """FedCore's images for tests: built as users build them, on a Debian base made here, since no registry may be in reach.
 
-Base images, layers and archives are kept in the cache; only what changed is built again.
+Base images, layers and archives are kept in the cache; only what changed is built again. An archive is named by a hash over all
+that goes into its image, so that nothing at all is done for one that is there.
 """
 
 import fcntl
@@ -8,18 +9,21 @@ import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.build import IMAGES, Image, build
+from images.build import IMAGES, ROOT, Image, build
 from tests.cluster import packages
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
 from tests.cluster.places import cache
+from tests.cluster.pruning import mark_used, prune_archives, prune_layers
 
 TAG = "test"
 BASE_SECONDS = 1800
+PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation=private")
+"""Before what calls buildah, since it leaves its storage mounted on itself."""
 UNUSED_FILES = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
 
@@ -67,24 +71,54 @@ def archive(name: str) -> Path:
     ClusterError
         The build failed.
     """
-    packages.install(packages.IMAGES)
-    image, base = TEST_IMAGES[name]
-    with _locked_storage() as buildah:
-        _ensure_base(base, buildah)
-        try:
-            build(image, reference(name), {"BASE_IMAGE": base.reference}, buildah)
-        except subprocess.CalledProcessError as error:
-            raise ClusterError(f"image {name} cannot be built") from error
-        identity = run([*buildah, "inspect", "--type=image", "--format={{.FromImageID}}", reference(name)]).strip()
-        path = _folder() / f"{name}-{identity[:12]}.tar"
+    path = _path(name)
+    with suppress(FileNotFoundError):
+        mark_used(path)
+        return path
+    with storage() as buildah:
         if not path.exists():
-            for older in _folder().glob(f"{name}-????????????.tar"):
-                older.unlink()
+            image, base = TEST_IMAGES[name]
+            _build(image, base, buildah)
             partial = path.with_suffix(".partial")
             partial.unlink(missing_ok=True)
             run([*buildah, "push", "--quiet", reference(name), f"docker-archive:{partial}:{reference(name)}"], seconds=600)
             partial.rename(path)
+            prune_layers(buildah, {reference(one) for one in TEST_IMAGES} | {one.reference for _, one in TEST_IMAGES.values()})
+        prune_archives(_folder(), name)
     return path
+
+
+def is_archived(name: str) -> bool:
+    """Whether that image of this checkout is there already."""
+    return _path(name).exists()
+
+
+def fingerprint(name: str) -> str:
+    """Hash over all that goes into an image: how it is made, its base, and every file of the build context."""
+    image, base = TEST_IMAGES[name]
+    digest = hashlib.sha256(repr((image, base.recipe(), reference(name))).encode())
+    for path in [ROOT / "images/build.py", ROOT / "images" / image.folder / "Dockerfile", *context()]:
+        digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def context() -> list[Path]:
+    """Files that builds see, as .dockerignore says: it leaves out all but what it names."""
+    tops = [ROOT / line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")]
+    files = [file for top in tops for file in ([top] if top.is_file() else top.rglob("*")) if file.is_file()]
+    return sorted(file for file in files if "__pycache__" not in file.parts)
+
+
+def _build(image: Image, base: Base, buildah: list[str]) -> None:
+    ensure_base(base, buildah)
+    try:
+        build(image, image.reference("localhost", TAG), {"BASE_IMAGE": base.reference}, buildah)
+    except subprocess.CalledProcessError as error:
+        raise ClusterError(f"image {image.reference('localhost', TAG)} cannot be built") from error
+
+
+def _path(name: str) -> Path:
+    return _folder() / f"{name}-{fingerprint(name)}.tar"
 
 
 def _folder() -> Path:
@@ -92,17 +126,24 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _locked_storage() -> Iterator[list[str]]:
-    """Buildah with storage of our own, for one process at a time."""
+def storage() -> Iterator[list[str]]:
+    """Buildah with storage of our own, for one process at a time.
+
+    Raises
+    ------
+    Unavailable
+        What building needs cannot be installed.
+    """
+    packages.install(packages.IMAGES)
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # In a mount namespace, since buildah leaves its storage mounted on itself.
-        yield ["unshare", "--mount", "--propagation=private", "buildah", f"--root={folder}/storage", f"--runroot={folder}/run"]
+        yield [*PRIVATE_MOUNTS, "buildah", f"--root={folder}/storage", f"--runroot={folder}/run"]
 
 
-def _ensure_base(base: Base, buildah: list[str]) -> None:
+def ensure_base(base: Base, buildah: list[str]) -> None:
+    """Make a base image unless it is there."""
     if run([*buildah, "images", "--quiet", "--filter", f"reference={base.reference}"]).strip():
         return
     tree = _folder() / "base.tar"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.commands import run, wait_until
+from tests.cluster.commands import PATIENCE, run, wait_until
 from tests.cluster.errors import ClusterError
 
 Manifest = dict[str, Any]
@@ -23,11 +23,11 @@ class Kubernetes:
     kubectl_program: Path
     helm_program: Path
 
-    def kubectl(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60) -> str:
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, seconds: float = PATIENCE) -> str:
         """Run kubectl and return what it printed, or raise ClusterError with what it said."""
         return run([self.kubectl_program, *arguments], stdin=stdin, environment=self.environment(), seconds=seconds)
 
-    def helm(self, *arguments: str | Path, seconds: float = 180) -> str:
+    def helm(self, *arguments: str | Path, seconds: float = 2 * PATIENCE) -> str:
         """Run helm likewise."""
         return run([self.helm_program, *arguments], environment=self.environment(), seconds=seconds)
 
@@ -47,7 +47,7 @@ class Kubernetes:
         labels = {"pod-security.kubernetes.io/enforce": level}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         # Until a controller has made the account, the API server refuses pods.
-        wait_until(f"service account of {name}", lambda: self._exists("serviceaccount/default", name), seconds=30)
+        wait_until(f"service account of {name}", lambda: self._exists("serviceaccount/default", name))
         try:
             yield name
         finally:

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.commands import run, wait_until
+from tests.cluster.commands import PATIENCE, run, wait_until
 from tests.cluster.errors import ClusterError
 from tests.cluster.packages import search_path
 
 MARK = "FEDCORE_TEST_CLUSTER"
 """Environment variable that every process of a cluster inherits from its machine: the state folder of the cluster."""
+
+NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private")
 
 # What kubelet would otherwise write, machine-wide, into the host's kernel. It leaves a value alone that is right already, so
 # it is shown files that say so.
@@ -57,7 +59,7 @@ class Machine:
     pid: int
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def run(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60) -> str:
+    def run(self, *arguments: str | Path, stdin: str | None = None, seconds: float = PATIENCE) -> str:
         """Run a program inside, to its end."""
         return run([*self._enter(), *arguments], stdin=stdin, environment=_environment(self.home.parent), seconds=seconds)
 
@@ -99,11 +101,10 @@ def start_machine(name: str, state: Path, init: Path, lifeline: int | None) -> M
     (home / "settings").mkdir(parents=True)
     for setting, value in KERNEL_SETTINGS.items():
         (home / "settings" / setting.replace("/", ":")).write_text(f"{value}\n")
-    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"]
     process = [str(init)] if lifeline is None else [str(init), "-until-eof"]
     log = home / "init.log"
     spawned = _spawn(
-        [*unshare, "sh", "-c", SETUP, "sh", str(home), *process], log, state, subprocess.DEVNULL if lifeline is None else lifeline
+        [*NAMESPACES, "sh", "-c", SETUP, "sh", str(home), *process], log, state, subprocess.DEVNULL if lifeline is None else lifeline
     )
 
     def first_process() -> int:
@@ -114,7 +115,7 @@ def start_machine(name: str, state: Path, init: Path, lifeline: int | None) -> M
                 return int(child)
         return 0
 
-    wait_until(f"machine {name}", first_process, seconds=30, log=log)
+    wait_until(f"machine {name}", first_process, log=log)
     return Machine(name, home, first_process(), [spawned])
 
 

@@ -78,7 +78,7 @@ def start_policies(machine: Machine, number: int, server: ApiServer, addresses: 
         except OSError:
             return False
 
-    wait_until(f"network policies of {machine.name}", enforces, seconds=60, log=machine.home / "router.log")
+    wait_until(f"network policies of {machine.name}", enforces, log=machine.home / "router.log")
 
 
 def volumes(machine: Machine) -> list[dict[str, object]]:
@@ -101,8 +101,11 @@ def volumes(machine: Machine) -> list[dict[str, object]]:
 
 
 def import_image(machine: Machine, archive: Path) -> None:
-    """Give a node the images of an archive, as if it had pulled them."""
-    machine.run("ctr", "--namespace=k8s.io", "images", "import", archive, seconds=600)
+    """Give a node the images of an archive, as if it had pulled them.
+
+    They are unpacked when a pod needs them: most nodes never see a pod with torch, of which a copy takes ten seconds and 1.3 GB.
+    """
+    machine.run("ctr", "--namespace=k8s.io", "images", "import", "--no-unpack", archive, seconds=600)
 
 
 def _start_containerd(machine: Machine, number: int, addresses: Addresses) -> None:
@@ -134,7 +137,7 @@ def _start_containerd(machine: Machine, number: int, addresses: Addresses) -> No
         """)
     )
     machine.start("containerd", ["containerd", "--config", configuration])
-    wait_until(f"containerd of {machine.name}", lambda: machine.answers("ctr", "version"), seconds=60, log=home / "containerd.log")
+    wait_until(f"containerd of {machine.name}", lambda: machine.answers("ctr", "version"), log=home / "containerd.log")
     import_image(machine, sandbox_archive())
 
 

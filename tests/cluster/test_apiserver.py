@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests.cluster.commands import wait_until
+from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.errors import ClusterError
 
 pytestmark = pytest.mark.apiserver
@@ -18,7 +18,7 @@ def test_objects_owned_by_a_deleted_one_go_with_it(apiserver):
         apiserver.apply(owned, namespace=namespace)
         apiserver.kubectl("delete", "configmap/owner", f"--namespace={namespace}")
         names = lambda: [item["metadata"]["name"] for item in apiserver.get("configmaps", f"--namespace={namespace}")["items"]]  # noqa: E731
-        wait_until("garbage collection", lambda: "owned" not in names(), seconds=30)
+        wait_until("garbage collection", lambda: "owned" not in names())
 
 
 def test_pod_security_is_enforced(apiserver):
@@ -51,8 +51,8 @@ def test_no_process_outlives_the_owner(ending, tmp_path, apiserver):
             starter.stdin.close()
         else:
             starter.kill()
-        starter.wait(timeout=60)
-    wait_until("all processes to end", lambda: not _using(folder), seconds=20)
+        starter.wait(timeout=PATIENCE)
+    wait_until("all processes to end", lambda: not _using(folder))
 
 
 def _using(folder):

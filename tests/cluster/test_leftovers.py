@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.commands import wait_until
+from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.slots import leftovers, reap
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 STARTER = """
 import sys
@@ -82,7 +82,7 @@ def test_nothing_is_left_after_a_stop(starter, host):
     assert {"process", "device", "control", "folder"} <= kinds
     assert host() == before
     process.stdin.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     assert leftovers(number) == []
     assert host() == before
 
@@ -92,9 +92,9 @@ def test_a_killed_owner_takes_its_machines_along_and_the_rest_is_reaped(starter,
     process = starter(STARTER)
     number = int(process.stdout.readline())
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE)
     gone = ("process", "device", "mount")
-    wait_until("the kernel to clean up", lambda: not [line for line in leftovers(number) if line.startswith(gone)], seconds=30)
+    wait_until("the kernel to clean up", lambda: not [line for line in leftovers(number) if line.startswith(gone)])
     assert number in reap()
     assert leftovers(number) == []
     assert host() == before
@@ -105,9 +105,9 @@ def test_a_start_cut_short_is_cleaned_up_by_the_next_one(starter, sign):
     """Even one of a cluster that shall run without an owner, and so has nobody whose death would end it."""
     process = starter(UNFINISHED)
     number = int(process.stdout.readline())
-    wait_until("a machine to run", lambda: any("etcd" in line for line in leftovers(number)), seconds=60)
+    wait_until("a machine to run", lambda: any("etcd" in line for line in leftovers(number)))
     os.kill(process.pid, sign)
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE)
     assert [line for line in leftovers(number) if line.startswith("process")], "killed too late"
     assert number in reap()
     assert leftovers(number) == []

@@ -45,8 +45,8 @@ def operator(cluster, operator_image, coordinator_image, numpy_worker_image):
             *image_values("jobs.workerImage", numpy_worker_image),
             "--set=progress.pollSeconds=1,log.format=text",
         ]
-        cluster.helm("install", "fedcore", CHART, f"--namespace={namespace}", "--take-ownership", "--wait", "--timeout=90s", *values)
+        cluster.helm("install", "fedcore", CHART, f"--namespace={namespace}", "--take-ownership", "--wait", "--timeout=180s", *values)
         try:
             yield Installed(cluster, namespace, "fedcore")
         finally:
-            cluster.helm("uninstall", "fedcore", f"--namespace={namespace}", "--wait", "--timeout=60s")
+            cluster.helm("uninstall", "fedcore", f"--namespace={namespace}", "--wait", "--timeout=180s")

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcore.spec import Status
-from tests.cluster.commands import wait_until
+from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.errors import ClusterError
 from tests.cluster.kubernetes import Kubernetes, Manifest
 from tests.cluster.places import REPOSITORY
 
-SECONDS = 120
 SLOW_ROUNDS = 60
 """Of 0.4 s each at least."""
 
@@ -44,7 +43,7 @@ class Job:
         found = next((one for one in self.status().conditions if one.type == kind), None)
         return ("", "", "") if found is None else (found.status, found.reason, found.message)
 
-    def wait(self, what: str, ready: Callable[[Status], object], *, seconds: float = SECONDS) -> Status:
+    def wait(self, what: str, ready: Callable[[Status], object], *, seconds: float = PATIENCE) -> Status:
         """Wait until the status is as it should be, and return it."""
         seen: list[Status] = []
 
@@ -68,7 +67,7 @@ class Job:
         """Wait until a round is reached."""
         return self.wait(f"round {number}", lambda status: status.progress is not None and status.progress.round >= number)
 
-    def wait_end(self, *, seconds: float = SECONDS) -> str:
+    def wait_end(self, *, seconds: float = PATIENCE) -> str:
         """Wait for the end, and return the reason."""
 
         def ended(status: Status) -> bool:

@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cluster.commands import wait_until
+from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.kubernetes import Kubernetes, Manifest
 
-SECONDS = 120
 USER = 65532
 
 
@@ -88,7 +87,7 @@ def run(cluster: Kubernetes, namespace: str, pod: Pod) -> Ended:
     return ended(cluster, namespace, pod.name)
 
 
-def ended(cluster: Kubernetes, namespace: str, name: str, *, seconds: float = SECONDS) -> Ended:
+def ended(cluster: Kubernetes, namespace: str, name: str, *, seconds: float = PATIENCE) -> Ended:
     """Wait for the end of a pod's container."""
     seen: list[Manifest] = []
 
@@ -111,4 +110,4 @@ def ended(cluster: Kubernetes, namespace: str, name: str, *, seconds: float = SE
 def wait_ready(cluster: Kubernetes, namespace: str, *names: str) -> None:
     """Wait until pods run."""
     pods = [f"pod/{name}" for name in names]
-    cluster.kubectl("wait", "--for=condition=Ready", f"--timeout={SECONDS}s", f"--namespace={namespace}", *pods, seconds=SECONDS + 10)
+    cluster.kubectl("wait", "--for=condition=Ready", f"--timeout={PATIENCE:.0f}s", f"--namespace={namespace}", *pods, seconds=PATIENCE + 10)

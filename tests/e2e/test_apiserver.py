@@ -31,7 +31,7 @@ class Kubectl:
     def __call__(self, *arguments, given=None):
         command = [self.kubernetes.kubectl_program, f"--namespace={self.namespace}", *arguments]
         text = None if given is None else given if isinstance(given, str) else json.dumps(given)
-        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=self.kubernetes.environment())
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=180, env=self.kubernetes.environment())
 
     def done(self, *arguments, given=None):
         result = self(*arguments, given=given)
@@ -52,7 +52,7 @@ def kubectl(apiserver):
     with apiserver.namespace() as namespace:
         kubectl = Kubectl(apiserver, namespace)
         kubectl.done("apply", "-f", "-", given=definition_yaml())
-        kubectl.done("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=30s")
+        kubectl.done("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=180s")
         yield kubectl
 
 

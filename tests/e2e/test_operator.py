@@ -25,7 +25,7 @@ def test_a_job_is_applied_and_trained(operator, cluster, namespace):
 
 
 def test_the_charts_own_test_passes(operator, cluster):
-    cluster.helm("test", operator.release, f"--namespace={operator.namespace}", "--timeout=60s")
+    cluster.helm("test", operator.release, f"--namespace={operator.namespace}", "--timeout=180s")
 
 
 def test_a_deleted_worker_is_replaced_and_not_counted(operator, cluster, namespace):

@@ -58,7 +58,7 @@ def test_scaled_up_and_down_suspended_and_resumed_it_completes(operator, cluster
     reached = job.wait("a round", lambda status: status.progress is not None and status.progress.round > 1).progress.round
     job.kubectl("patch", "fj", "scale", "--type=merge", "--patch", '{"spec": {"suspend": true}}')
     job.wait("suspension", lambda status: status.phase == "Suspended")
-    wait_until("pods gone", lambda: not job.get("pods")["items"], seconds=90)
+    wait_until("pods gone", lambda: not job.get("pods")["items"])
     job.kubectl("patch", "fj", "scale", "--type=merge", "--patch", '{"spec": {"suspend": false}}')
     again = job.wait("progress", lambda status: status.progress is not None and status.progress.round > 0 and status.phase == "Running")
     assert again.progress.round >= reached
