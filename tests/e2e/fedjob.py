@@ -30,10 +30,14 @@ class Fedjob:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start it in the background, with its output in pipes."""
-        environment = {**self.cluster.environment(), "TZ": "UTC", "PYTHONPATH": str(REPOSITORY)}
+        return self.program([str(self.cluster.kubectl_program), "fedjob", *arguments, f"--namespace={self.namespace}"])
+
+    def program(self, command: list[str], **variables: str) -> subprocess.Popen[str]:
+        """Start any program that is to find it on PATH."""
+        environment = {**self.cluster.environment(), "TZ": "UTC", "PYTHONPATH": str(REPOSITORY), **variables}
         environment["PATH"] = f"{self.folder}{os.pathsep}{environment['PATH']}"
-        command = [self.cluster.kubectl_program, "fedjob", *arguments, f"--namespace={self.namespace}"]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Return what it prints; it has to end with ``code``."""

@@ -136,6 +136,23 @@ def test_ctrl_c_ends_the_watching_alone_and_leaves_nothing(job, fedjob):
     assert job.cluster.get("fj", NAME, f"--namespace={job.namespace}")["metadata"].get("deletionTimestamp") is None
 
 
+def test_on_a_terminal_it_draws_a_table_until_ctrl_c(job, fedjob):
+    progress = {"round": 3, "accepted": 2, "observedTime": running()["status"]["startTime"]}
+    job.write({"progress": progress})
+    command = f"{job.cluster.kubectl_program} fedjob watch {NAME} --namespace={job.namespace}"
+    terminal = fedjob.program(["script", "--quiet", "--return", "--command", command, "/dev/null"], TERM="xterm", COLUMNS="120")
+    shown = ""
+    while "2 of 3 in" not in shown or "worker-3" not in shown:
+        read = terminal.stdout.read(1)
+        assert read, shown
+        shown += read
+    assert "Round 3/20" in shown
+    terminal.stdin.write("\x03")
+    terminal.stdin.flush()
+    rest, _ = terminal.communicate(timeout=30)
+    assert terminal.returncode == 130, shown + rest
+
+
 def test_killed_it_takes_its_proxy_along(job, fedjob):
     process = fedjob.start("watch", NAME)
     Lines(process).until("run_started")
@@ -239,6 +256,8 @@ def test_completion_knows_commands_flags_and_jobs(job, fedjob, namespace):
 
     assert [line.split("\t")[0] for line in completed("")] == ["watch", "logs", "why", ":4"]
     assert completed("why", "-n", namespace, "mn") == ["mnist", ":4"]
+    assert completed("why", "-n", namespace[:-1]) == [namespace, ":4"]
+    assert completed("why", "--context", "fedcore-t") == ["fedcore-test", ":4"]
     assert completed("logs", "mnist", "--role", "w") == ["worker", ":4"]
     assert "--previous" in {line.split("\t")[0] for line in completed("logs", "--p")}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedcore.cli.closing import count
 from fedcore.cli.fedjob.pods import COORDINATOR
 from fedcore.cli.fedjob.words import CONDITIONS, EXIT_CODES, EXITS, WAITS, Words
+from fedcore.engine.reasons import EndReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +20,9 @@ __all__ = ["attempts", "named", "span", "waits"]
 
 _NAMED = 4
 _MESSAGE_CHARS = 300
+_PROBES = "Unhealthy"
 _UNKNOWN = Words("")
+_ENDED_WAITING = {EndReason.STARTUP_DEADLINE_EXCEEDED, EndReason.QUORUM_LOST}
 
 
 def span(seconds: float) -> str:
@@ -40,13 +44,15 @@ def named(places: list[str]) -> str:
 
 def waits(scene: Scene, now: datetime) -> Iterator[tuple[str, ...]]:
     """Give what places wait for whose pods do not run yet, or are not there."""
+    if scene.end is not None and scene.end.reason in _ENDED_WAITING:
+        yield from _warnings(scene)
     if scene.end is not None or scene.status.start_time is None or scene.suspend:
         return
     found: dict[str, list[tuple[str, str]]] = {}
     for index in scene.attempts:
         place = COORDINATOR if index is None else f"worker-{index}"
         pod = scene.current.get(index)
-        if pod is None:
+        if pod is None or (index is None and _is_told(scene)):
             continue
         if pod.waits_for:
             found.setdefault(pod.waits_for, []).append((place, pod.message))
@@ -60,6 +66,19 @@ def waits(scene: Scene, now: datetime) -> Iterator[tuple[str, ...]]:
         what = f": {words.say} ({reason})" if words.say else f": {reason}"
         yield f"{named([place for place, _ in ones])} {'waits' if one else 'wait'}{what}{_quoted(ones[0][1])}", words.do
     yield from _missing(scene, now)
+
+
+def _warnings(scene: Scene) -> Iterator[tuple[str, ...]]:
+    """Give the newest warning of each kind about a pod: they outlive the pods, and say what those waited for when time was up."""
+    newest = {one.reason: one for one in scene.told if one.type == "Warning" and one.about.startswith("Pod/") and one.reason != _PROBES}
+    for one in list(newest.values())[-_NAMED:]:
+        yield (f"Kubernetes said of {one.about.removeprefix('Pod/')} ({one.reason}){_quoted(one.message)}",)
+
+
+def _is_told(scene: Scene) -> bool:
+    """Say whether the condition of the coordinator says already what it waits for."""
+    ready = scene.condition("CoordinatorReady")
+    return ready is not None and ready.reason in {"Unschedulable", "ImagePullFailed", "PodCreateFailed"}
 
 
 def _missing(scene: Scene, now: datetime) -> Iterator[tuple[str, ...]]:
@@ -89,16 +108,14 @@ def attempts(scene: Scene, now: datetime) -> Iterator[tuple[str, ...]]:
         spent = (
             "whose first end was the last, as no restart is allowed"
             if not scene.worker_restarts
-            else f"after {scene.worker_restarts} restarts"
+            else f"after {count(scene.worker_restarts, 'restart')}"
         )
         yield (f"{named([f'worker-{one.index}' for one in lost])} {'is' if len(lost) == 1 else 'are'} given up {spent}",)
+    disruptions, most, most_each = workers.disruptions + coordinator.disruptions, scene.coordinator_restarts, scene.worker_restarts
     counts = [
-        (workers.restarts, f"workers were restarted {_times(workers.restarts)} (each may be {scene.worker_restarts} times)"),
-        (coordinator.restarts, f"the coordinator was restarted {coordinator.restarts} of {scene.coordinator_restarts} times"),
-        (
-            workers.disruptions + coordinator.disruptions,
-            f"pods were taken away {_times(workers.disruptions + coordinator.disruptions)} by others, which costs no restart",
-        ),
+        (workers.restarts, f"workers were restarted {_times(workers.restarts)} (at most {_times(most_each)} each)"),
+        (coordinator.restarts, f"the coordinator was restarted {_times(coordinator.restarts)} (at most {_times(most)})"),
+        (disruptions, f"pods were taken away {_times(disruptions)} by others, which costs no restart"),
     ]
     told = [text for number, text in counts if number]
     if told:
@@ -141,7 +158,7 @@ def _quoted(message: str) -> str:
     text = " ".join(message.split()).rstrip(".")
     if not text:
         return ""
-    return f', in its words: "{text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 1] + "…"}"'
+    return f": {text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 1] + '…'}"
 
 
 def _times(number: int) -> str:

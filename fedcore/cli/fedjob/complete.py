@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["candidates", "context_names", "job_names", "main"]
+__all__ = ["candidates", "context_names", "job_names", "main", "namespace_names"]
 
 _NO_FILES = ":4"
 _FILES = ":0"
@@ -44,22 +44,28 @@ def candidates(words: Sequence[str], unfinished: str) -> list[str]:
 def job_names(namespace: str | None, context: str | None, kubeconfig: Path | None) -> list[str]:
     """Return the jobs of the namespace; none if they cannot be had at once."""
     where = [] if namespace is None else [f"--namespace={namespace}"]
-    where += [] if context is None else [f"--context={context}"]
-    return _kubectl("get", "federatedjobs.fedcore.dev", "--output=name", *where, kubeconfig=kubeconfig, prefix="federatedjob.fedcore.dev/")
+    return _kubectl("get", "federatedjobs.fedcore.dev", "--output=name", *where, context=context, kubeconfig=kubeconfig)
+
+
+def namespace_names(context: str | None, kubeconfig: Path | None) -> list[str]:
+    """Return the namespaces of the cluster; none to those who may not list them."""
+    return _kubectl("get", "namespaces", "--output=name", context=context, kubeconfig=kubeconfig)
 
 
 def context_names(kubeconfig: Path | None) -> list[str]:
     """Return the contexts of the kubeconfig."""
-    return _kubectl("config", "get-contexts", "--output=name", kubeconfig=kubeconfig)
+    return _kubectl("config", "get-contexts", "--output=name", context=None, kubeconfig=kubeconfig)
 
 
-def _kubectl(*arguments: str, kubeconfig: Path | None, prefix: str = "") -> list[str]:
+def _kubectl(*arguments: str, context: str | None, kubeconfig: Path | None) -> list[str]:
     flags = [] if kubeconfig is None else [f"--kubeconfig={kubeconfig}"]
+    flags += [] if context is None else [f"--context={context}"]
     try:
         done = subprocess.run(["kubectl", *arguments, *flags], capture_output=True, text=True, timeout=_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.removeprefix(prefix) for line in done.stdout.split()]
+    kinds = arguments[0] == "get"  # context names may have a slash of their own
+    return [line.partition("/")[2] if kinds else line for line in done.stdout.split()]
 
 
 if __name__ == "__main__":

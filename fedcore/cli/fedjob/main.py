@@ -79,6 +79,13 @@ def _contexts(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in context_names(context.params.get("kubeconfig")) if name.startswith(incomplete)]
 
 
+def _namespaces(context: typer.Context, incomplete: str) -> list[str]:
+    from fedcore.cli.fedjob.complete import namespace_names
+
+    given = context.params
+    return [name for name in namespace_names(given.get("context"), given.get("kubeconfig")) if name.startswith(incomplete)]
+
+
 def _roles(incomplete: str) -> list[str]:
     return [role for role in ("coordinator", "worker") if role.startswith(incomplete)]
 
@@ -97,7 +104,10 @@ def _seconds(text: str | None) -> float | None:
 _CLUSTER = "Which cluster"
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the FederatedJob.", autocompletion=_jobs)]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", rich_help_panel=_CLUSTER, help="Its namespace. Default: that of the context.")
+    str | None,
+    typer.Option(
+        "--namespace", "-n", rich_help_panel=_CLUSTER, help="Its namespace. Default: that of the context.", autocompletion=_namespaces
+    ),
 ]
 Context = Annotated[
     str | None,

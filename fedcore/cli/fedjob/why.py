@@ -118,11 +118,9 @@ def _course(scene: Scene, now: datetime) -> Iterable[tuple[str, ...]]:
             yield (f"That was {span((now - progress.observed_time).total_seconds())} ago, and nothing was heard of the coordinator since",)
         if progress.late:
             yield (f"{progress.late} updates came late until now",)
-    if quorum is not None and quorum.status != "True":
+    if quorum is not None and quorum.status != "True" and not (quorum.reason == "BelowQuorum" and scene.pods):  # which say it themselves
         words = CONDITIONS.get(quorum.reason, _UNKNOWN)
-        # Of workers that are too few it says what the counts and the pods say, unless those may not be seen.
-        message = "" if quorum.reason == "BelowQuorum" and scene.pods else quorum.message
-        yield _reasoned("", words, quorum.reason, message), words.do
+        yield _reasoned("", words, quorum.reason, quorum.message), words.do
 
 
 def _reasoned(head: str, words: Words, reason: str, message: str) -> str:
@@ -130,13 +128,9 @@ def _reasoned(head: str, words: Words, reason: str, message: str) -> str:
     meaning = f"{words.say} ({reason})" if words.say else reason
     start = f"{head}: {meaning}" if head else meaning[0].upper() + meaning[1:]
     said = message.strip().rstrip(".")
-    return (
-        f"{start}. {said[0].upper() + said[1:]}"
-        if said and said[0].islower() and " " in said.partition(":")[0]
-        else f"{start}. {said}"
-        if said
-        else start
-    )
+    if not said:
+        return start
+    return f"{start}. {said[0].upper() + said[1:] if said.split()[0].isalpha() else said}"
 
 
 def _reached(scene: Scene) -> str:

@@ -169,10 +169,10 @@ EXITS = {
         "was refused by the coordinator for its token or certificate",
         "the operator makes both anew with the next attempt; if it stays so, report it",
     ),
-    "invalid": Words("cannot work as it is: entrypoint, parameters or options are wrong", "correct task.entrypoint or task.parameters"),
+    "invalid": Words("cannot work as it is: entrypoint, parameters or options are wrong"),
     "unreachable": Words("could not reach the coordinator", "look for a network policy between workers and port 8470 of the coordinator"),
     "crashed": Words("crashed", _LOOK_AT_WORKERS),
-    "InvalidJob": Words("cannot work as it is: the job or its options are wrong", _LOOK_AT_COORDINATOR),
+    "InvalidJob": Words("cannot work as it is: the job or its options are wrong"),
     "RunDirectoryLocked": Words("found its run directory in use by its predecessor"),
     "CheckpointFailed": Words("could not write to its volume", "make room on the volume"),
 }
