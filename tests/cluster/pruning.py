@@ -25,8 +25,8 @@ BUSY_SECONDS = 3600
 ARCHIVES = 3
 """So many of each image stay: as many versions of the code as are worked on at a time."""
 
-LAYERS = 300
-"""Beyond so many intermediate images, about 12 GB, all go: the next build makes those that it needs in two minutes."""
+LAYERS = 500
+"""Beyond so many intermediate images, about 20 GB, all go: the next build makes those that it needs in two minutes."""
 
 
 def mark_used(entry: Path) -> None:
