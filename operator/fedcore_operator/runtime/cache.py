@@ -71,17 +71,18 @@ class Cache:
         """Say whether a key was primed since it became known."""
         return key in self._primed
 
-    def hear_job(self, kind: str | None, raw: Mapping[str, Any]) -> Key:
-        """Take a watch event of a job."""
-        key = _key(raw, raw["metadata"]["name"])
+    def hear_job(self, kind: str | None, raw: Mapping[str, Any]) -> Key | None:
+        """Take a watch event of a job; None if it says nothing new, as after each status that we write."""
+        key, uid = _key(raw, raw["metadata"]["name"]), raw["metadata"]["uid"]
+        held = self._jobs.get(key)
+        same = held is not None and held["metadata"]["uid"] == uid
         self._arrived(raw)
         if kind == "DELETED":
-            held = self._jobs.get(key)
-            if held is not None and held["metadata"]["uid"] == raw["metadata"]["uid"]:
+            if same:
                 self.forget(key)
-        else:
-            self.keep_job(raw)
-        return key
+            return key
+        self.keep_job(raw)
+        return None if same and held is not None and _version(raw) <= _version(held) else key
 
     def hear_pod(self, kind: str | None, raw: Mapping[str, Any]) -> Key | None:
         """Take a watch event of a pod; None if there is no job for it to matter to.

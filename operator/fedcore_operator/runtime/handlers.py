@@ -50,7 +50,9 @@ def event_source(cache: Cache, queue: Queue, hasten: Callable[[Key], None], aili
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def job_event(event: kopf.RawEvent, **_: Any) -> None:
-        queue.add(cache.hear_job(event["type"], event["object"]))
+        key = cache.hear_job(event["type"], event["object"])
+        if key is not None:
+            queue.add(key)
 
     @kopf.on.event("pods", registry=registry)
     async def pod_event(event: kopf.RawEvent, **_: Any) -> None:

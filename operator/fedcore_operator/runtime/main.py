@@ -153,9 +153,8 @@ class _Process:
                 for raw in reply.body.get("items") or ():
                     self._cache.keep_job(raw)
                     found.append(Key(raw["metadata"]["namespace"], raw["metadata"]["name"]))
+                    self._queue.add(found[-1])
                 after = (reply.body.get("metadata") or {}).get("continue") or None
-        for key in found:
-            self._queue.add(key)
         backlog = self._worker.backlog
         backlog.expect(found)
         await backlog.over.wait()

@@ -122,3 +122,12 @@ def test_what_goes_after_its_job_leads_to_no_look_at_it(cache):
     assert cache.hear_pod("MODIFIED", raw("p", uid="p", version=4)) is None
     assert cache.hear_pod("DELETED", raw("p", uid="p", version=5)) is None
     assert (cache.pods(KEY), cache._pods, cache._buried) == ((), {}, {})
+
+
+def test_what_we_wrote_ourselves_is_no_news(cache):
+    assert cache.hear_job("ADDED", raw(version=1)) == KEY
+    cache.keep_job(raw(version=4))
+    assert cache.hear_job("MODIFIED", raw(version=4)) is None
+    assert cache.hear_job("MODIFIED", raw(version=5)) == KEY
+    assert cache.hear_job("ADDED", raw(uid="next", version=6)) == KEY
+    assert cache.hear_job("DELETED", raw(uid="next", version=7)) == KEY
