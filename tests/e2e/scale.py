@@ -56,12 +56,15 @@ class _Run:
             with self._place.operator("first", log_level="debug", log_format="json") as first:
                 figures["applied"] = await self._applied(first, nodes)
                 figures["reconcile_cpu_ms"] = _passes(first)
+                _say(json.dumps(figures))
                 assert first.stop() == 0, first.log()[-4000:]
             self._audit.since()
             figures["first_passes"] = [await self._restarted(f"restart-{number}") for number in range(1, restarts)]
             with self._started(f"restart-{restarts}") as (last, began):
                 figures["first_passes"].append(await self._first_pass(last, began))
+                _say(json.dumps(figures["first_passes"]))
                 figures["steady"] = await self._steady(last, steady_seconds)
+                _say(json.dumps(figures["steady"]))
                 figures["ended"] = await self._ended(last, nodes)
                 assert last.stop() == 0, last.log()[-4000:]
         first_passes = [one["seconds"] for one in figures["first_passes"]]
