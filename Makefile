@@ -50,8 +50,8 @@ cluster-down: $(VENV)/.base ## Remove that cluster, and what killed test runs le
 programs: $(VENV)/.base ## Install, compile and build what the cluster of the tests needs, where that can be: the first time 20 minutes
 	$(BIN)/python -m tests.cluster build
 
-images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them, TAG=... and BASE_IMAGE=... change them
-	$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(PUSH),--push)
+images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them; TAG, BASE_IMAGE, TORCH_FROM, IMAGES change what is built
+	$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(TORCH_FROM),--torch-from $(TORCH_FROM)) $(if $(PUSH),--push --values $(or $(VALUES),build/images.yaml)) $(if $(PLAIN_HTTP),--plain-http) $(IMAGES)
 
 foreign: ## Install Ruby with its XML-RPC client, for the worker in another language, where apt can
 	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh

@@ -6,6 +6,7 @@ python -m tests.cluster load FILE    give its nodes the images of an archive
 python -m tests.cluster cut NODE     take a node off the network; heal NODE puts it back
 python -m tests.cluster down         remove it, and what killed test runs left
 python -m tests.cluster build        only install, compile and build what tests need, images included
+python -m tests.cluster images       build FedCore's images and print their sizes; `images worker-pypi` for the one with PyPI's torch
 """
 
 import argparse
@@ -18,6 +19,7 @@ from tests.cluster.availability import prepare_apiserver, prepare_cluster
 from tests.cluster.cluster import find_kept, start_kept, stop_kept
 from tests.cluster.errors import ClusterError, Unavailable
 from tests.cluster.images import TEST_IMAGES, archive, is_archived
+from tests.cluster.sizes import ALL_IMAGES, sizes
 from tests.cluster.slots import leftovers
 
 DEFAULT_NODES = 3
@@ -40,6 +42,9 @@ def main() -> int:
                 find_kept().cut(arguments.node)
             case "heal":
                 find_kept().heal(arguments.node)
+            case "images":
+                for one in sizes(arguments.images):
+                    print(f"{one.name}: {one.disk}, {one.pull / 1e6:.0f} MB to pull, built in {one.seconds:.0f} s", flush=True)
             case "down":
                 stop_kept()
     except ClusterError as error:
@@ -90,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("load").add_argument("archive", type=Path)
     commands.add_parser("cut").add_argument("node")
     commands.add_parser("heal").add_argument("node")
+    commands.add_parser("images").add_argument("images", nargs="*", choices=[[], *ALL_IMAGES], metavar="IMAGE")
     commands.add_parser("down")
     return parser
 

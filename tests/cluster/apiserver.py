@@ -33,20 +33,20 @@ def apiserver(folder: Path, extra: Sequence[str] = ()) -> Iterator[Kubernetes]:
         More arguments of the API server.
     """
     built = programs()
-    etcd_port, peer_port, port = _free_ports(3)
+    etcd_port, peer_port, port = free_ports(3)
     authority = make_authority(folder / "authority")
     server = ApiServer(built, authority, "127.0.0.1", port, etcd_port)
     kubeconfig = authority.kubeconfig(folder / "admin.kubeconfig", server.url, "/O=system:masters/CN=admin")
     ending, lifeline = os.pipe()
     started: list[subprocess.Popen[bytes]] = []
     try:
-        started.append(_guard(built, etcd(built, folder / "etcd", etcd_port, peer_port), folder / "etcd.log", ending))
+        started.append(guard(built, etcd(built, folder / "etcd", etcd_port, peer_port), folder / "etcd.log", ending))
         # No endpoint of Service default/kubernetes: loopback addresses are not allowed there, and nobody asks for it.
         unadvertised = ["--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"]
-        started.append(_guard(built, server.arguments([*unadvertised, *extra]), folder / "apiserver.log", ending))
+        started.append(guard(built, server.arguments([*unadvertised, *extra]), folder / "apiserver.log", ending))
         server.wait(log=folder / "apiserver.log")
         loops = controllers(server, folder, [f"--controllers={','.join(CONTROLLERS)}", "--secure-port=0"])
-        started.append(_guard(built, loops, folder / "controllers.log", ending))
+        started.append(guard(built, loops, folder / "controllers.log", ending))
         yield Kubernetes(kubeconfig, built / "kubectl", built / "helm")
     finally:
         os.close(lifeline)
@@ -56,14 +56,16 @@ def apiserver(folder: Path, extra: Sequence[str] = ()) -> Iterator[Kubernetes]:
                 process.wait(timeout=PATIENCE)
 
 
-def _guard(built: Path, arguments: Sequence[str], log: Path, ending: int) -> subprocess.Popen[bytes]:
+def guard(built: Path, arguments: Sequence[str], log: Path, ending: int) -> subprocess.Popen[bytes]:
+    """Start a program that ends when the pipe's other end is closed."""
     with log.open("wb") as output:
         return subprocess.Popen(
             [built / "init", "-until-eof", *arguments], stdin=ending, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody listens at."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listening.getsockname()[1] for listening in sockets]
     for listening in sockets:

@@ -45,6 +45,7 @@ PROGRAMS = (
     Program("helm", "helm.sh/helm/v4/cmd/helm"),
     Program("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
     Program("coredns"),
+    Program("registry"),
     Program(
         "kubernetes",
         names=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),

@@ -6,6 +6,7 @@ that goes into its image, so that nothing at all is done for one that is there.
 
 import fcntl
 import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def archive(name: str) -> Path:
     with storage() as buildah:
         if not path.exists():
             image, base = TEST_IMAGES[name]
-            _build(image, base, buildah)
+            build_one(image, base, buildah)
             partial = path.with_suffix(".partial")
             partial.unlink(missing_ok=True)
             run([*buildah, "push", "--quiet", reference(name), f"docker-archive:{partial}:{reference(name)}"], seconds=600)
@@ -109,7 +110,8 @@ def context() -> list[Path]:
     return sorted(file for file in files if "__pycache__" not in file.parts)
 
 
-def _build(image: Image, base: Base, buildah: list[str]) -> None:
+def build_one(image: Image, base: Base, buildah: list[str]) -> None:
+    """Build an image on its base, as ``localhost/...:test``."""
     ensure_base(base, buildah)
     try:
         build(image, image.reference("localhost", TAG), {"BASE_IMAGE": base.reference}, buildah)
@@ -140,6 +142,13 @@ def storage() -> Iterator[list[str]]:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield [*PRIVATE_MOUNTS, "buildah", f"--root={folder}/storage", f"--runroot={folder}/run"]
+
+
+def storage_environment(folder: Path) -> dict[str, str]:
+    """The same storage for a program that calls buildah itself; its configuration is written into ``folder``."""
+    configuration = folder / "storage.conf"
+    configuration.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{_folder()}/storage"\nrunroot = "{_folder()}/run"\n')
+    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(configuration)}
 
 
 def ensure_base(base: Base, buildah: list[str]) -> None:
