@@ -75,7 +75,7 @@ def test_without_a_cluster_tests_are_skipped_but_fail_in_ci(monkeypatch):
 
 def test_tests_on_a_cluster_come_last(request):
     collect = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "tests/cluster"]
-    listed = subprocess.run(collect, capture_output=True, text=True, cwd=request.config.rootpath, timeout=60).stdout.splitlines()
+    listed = subprocess.run(collect, capture_output=True, text=True, cwd=request.config.rootpath, timeout=110).stdout.splitlines()
     place = lambda name: next(number for number, line in enumerate(listed) if name in line)  # noqa: E731
     pure, api = place("test_pruning.py::test_programs"), place("test_apiserver.py::test_pod_security")
     assert place("test_build.py::test_target") < pure < api < place("test_cluster.py::test_network_policies")

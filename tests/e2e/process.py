@@ -22,7 +22,7 @@ from tests.cluster.places import REPOSITORY
 
 CHART = REPOSITORY / "charts/fedcore"
 RELEASE = "fedcore"
-READY_SECONDS = 60
+READY_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Site:
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait(timeout=30)
+                process.wait(timeout=180)
 
 
 @dataclass(frozen=True)

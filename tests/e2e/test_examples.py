@@ -45,7 +45,7 @@ def crds(apiserver):
         texts += [files[f"{name}.yaml"] for name in names]
     apiserver.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin="\n---\n".join(texts))
     names = [yaml.safe_load(text)["metadata"]["name"] for text in texts]
-    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=180s", *(f"crd/{name}" for name in names))
 
 
 @pytest.fixture
@@ -116,6 +116,6 @@ def test_the_cluster_file_is_one_that_eksctl_reads(eksctl):
 
 
 def test_fedcore_validate_takes_them_all():
-    done = subprocess.run([sys.executable, "-m", "fedcore.cli.main", "validate", *JOBS], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "fedcore.cli.main", "validate", *JOBS], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.count(": valid\n") == len(JOBS)

@@ -23,7 +23,7 @@ NAME = "mnist"
 def namespace(apiserver):
     with apiserver.namespace(level="privileged") as name:
         apiserver.kubectl("apply", "--filename=-", stdin=definition_yaml())
-        apiserver.kubectl("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=30s")
+        apiserver.kubectl("wait", "--for=condition=Established", "crd/federatedjobs.fedcore.dev", "--timeout=180s")
         yield name
 
 
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_the_watching_alone_and_leaves_nothing(job, fedjob):
     assert any("proxy" in command for command in proxies.values()), proxies
     process.send_signal(signal.SIGINT)
     fedjob.ended(process, 130)
-    wait_until("end of the proxy", lambda: not any(Path(f"/proc/{pid}").exists() for pid in proxies), seconds=10)
+    wait_until("end of the proxy", lambda: not any(Path(f"/proc/{pid}").exists() for pid in proxies))
     assert job.cluster.get("fj", NAME, f"--namespace={job.namespace}")["metadata"].get("deletionTimestamp") is None
 
 
@@ -149,7 +149,7 @@ def test_on_a_terminal_it_draws_a_table_until_ctrl_c(job, fedjob):
     assert "Round 3/20" in shown
     terminal.stdin.write("\x03")
     terminal.stdin.flush()
-    rest, _ = terminal.communicate(timeout=30)
+    rest, _ = terminal.communicate(timeout=180)
     assert terminal.returncode == 130, shown + rest
 
 
@@ -159,7 +159,7 @@ def test_killed_it_takes_its_proxy_along(job, fedjob):
     proxies = children_of(process.pid)
     process.kill()
     process.communicate()
-    wait_until("end of the proxy", lambda: not any(Path(f"/proc/{pid}").exists() for pid in proxies), seconds=10)
+    wait_until("end of the proxy", lambda: not any(Path(f"/proc/{pid}").exists() for pid in proxies))
 
 
 def test_a_job_that_is_deleted_ends_the_watching(job, fedjob):
@@ -193,7 +193,7 @@ def test_a_user_who_may_not_is_told_what(job, fedjob, apiserver, namespace):
     assert err.startswith("error: not allowed: federatedjobs.fedcore.dev")
     apiserver.apply(role, binding, namespace=namespace)
     account = f"--as=system:serviceaccount:{namespace}:default"
-    wait_until("the right to see jobs", lambda: "yes" in can_i(apiserver, "list", "fj", account, f"--namespace={namespace}"), seconds=30)
+    wait_until("the right to see jobs", lambda: "yes" in can_i(apiserver, "list", "fj", account, f"--namespace={namespace}"))
     out, err = fedjob.ended(fedjob.start("why", NAME, f"--kubeconfig={config}"))
     assert out.startswith("Job mnist runs")
     assert err.count("note: ") == 2
@@ -252,7 +252,7 @@ def test_completion_knows_commands_flags_and_jobs(job, fedjob, namespace):
     def completed(*words):
         program = [sys.executable, "-m", "fedcore.cli.fedjob.complete", *words]
         environment = dict(fedjob.cluster.environment())
-        return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+        return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=180, check=True).stdout.splitlines()
 
     assert [line.split("\t")[0] for line in completed("")] == ["watch", "logs", "why", ":4"]
     assert completed("why", "-n", namespace, "mn") == ["mnist", ":4"]
