@@ -71,7 +71,7 @@ class PodView:
     attempt: int
     created_at: datetime
     over: bool = False
-    """No container of it will run again: phase Succeeded or Failed."""
+    """No container of it will run again."""
     over_at: datetime | None = None
     """When its conditions changed last."""
     running_since: datetime | None = None
@@ -156,10 +156,13 @@ def view_pod(raw: Mapping[str, Any], owner_uid: str) -> PodView | None:
     role, attempt, index = labels.get(names.ROLE), _number(labels.get(names.ATTEMPT)), _number(labels.get(names.INDEX))
     if role not in set(Role) or attempt is None or (index is None) != (role == Role.COORDINATOR):
         return None
-    container: Mapping[str, Any] = next((one for one in status.get("containerStatuses") or [] if one.get("name") == role), {})
+    containers = status.get("containerStatuses") or []
+    container: Mapping[str, Any] = next((one for one in containers if one.get("name") == role), {})
     conditions = {one["type"]: one for one in status.get("conditions") or []}
     state = container.get("state") or {}
-    over = status.get("phase") in {"Succeeded", "Failed"}
+    # The kubelet gives the phase of a pod that has ended a moment after the states of its containers, and nothing starts those again.
+    ended = bool(containers) and all("terminated" in (one.get("state") or {}) for one in containers)
+    over = ended or status.get("phase") in {"Succeeded", "Failed"}
     disruption = conditions.get("DisruptionTarget", {})
     return PodView(
         name=metadata["name"],

@@ -57,6 +57,14 @@ def test_a_pod_that_runs():
     assert (view.exit, view.waiting, view.deleting_at, view.disruption, view.job_input) == (None, None, None, None, "{}")
 
 
+def test_a_pod_is_over_when_all_of_its_containers_have_ended():
+    """The phase says so a moment later: until then the pod, whose log is to be kept, looked like one that lives."""
+    alone = {"phase": "Running", "containerStatuses": [{"name": "worker", "state": terminated()}]}
+    assert view_pod(raw(status=alone), UID).over
+    assert not view_pod(raw(status={"phase": "Running", **container(terminated())}), UID).over, "its sidecar goes on"
+    assert not view_pod(raw(status={"phase": "Pending"}), UID).over
+
+
 def test_a_pod_that_was_disrupted():
     conditions = [
         {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "lastTransitionTime": format_time(ago(3))}
