@@ -21,6 +21,8 @@ __all__ = ["attempts", "named", "span", "waits"]
 _NAMED = 4
 _MESSAGE_CHARS = 300
 _PROBES = "Unhealthy"
+_ALREADY_SAID = "Error: "
+"""The kubelet says in a sentence why an image cannot be pulled, and then once more that it cannot."""
 _UNKNOWN = Words("")
 _ENDED_WAITING = {EndReason.STARTUP_DEADLINE_EXCEEDED, EndReason.QUORUM_LOST}
 
@@ -70,7 +72,8 @@ def waits(scene: Scene, now: datetime) -> Iterator[tuple[str, ...]]:
 
 def _warnings(scene: Scene) -> Iterator[tuple[str, ...]]:
     """Give the newest warning of each kind about a pod: they outlive the pods, and say what those waited for when time was up."""
-    newest = {one.reason: one for one in scene.told if one.type == "Warning" and one.about.startswith("Pod/") and one.reason != _PROBES}
+    told = [one for one in scene.told if one.type == "Warning" and one.about.startswith("Pod/") and one.reason != _PROBES]
+    newest = {one.reason: one for one in told if not one.message.startswith(_ALREADY_SAID)}
     for one in list(newest.values())[-_NAMED:]:
         yield (f"Kubernetes said of {one.about.removeprefix('Pod/')} ({one.reason}){_quoted(one.message)}",)
 

@@ -18,7 +18,7 @@ class Words:
     do: str = ""
 
 
-_LOOK_AT_WORKERS = "read what the workers said, `kubectl fedjob logs {job} --role worker --previous {n}`"
+_LOOK_AT_WORKERS = "read what the workers said, `kubectl fedjob logs {job} --role worker {n}`"
 _LOOK_AT_COORDINATOR = "read what the coordinator said, `kubectl fedjob logs {job} --role coordinator {n}`"
 _AGAIN = "a job that has ended stays so: delete it and apply it again"
 _IMAGE = "correct workers.image or coordinator.image, or let the nodes pull it (imagePullSecrets of the chart, rights of the registry)"

@@ -205,7 +205,7 @@ IMAGE = [waiting(index, reason="ImagePullBackOff", message='Back-off pulling ima
             | {"spec": {"rounds": 20, "workers": {"replicas": 4, "maxRestartsPerWorker": 0}}},
             [ended(0)],
             [],
-            ["Job mnist failed 2 min ago after 0 of 20 rounds", "logs mnist --role worker --previous -n ns", "3 of 4 workers are required"],
+            ["Job mnist failed 2 min ago after 0 of 20 rounds", "logs mnist --role worker -n ns", "3 of 4 workers are required"],
             id="out of reach",
         ),
         pytest.param(
@@ -214,6 +214,7 @@ IMAGE = [waiting(index, reason="ImagePullBackOff", message='Back-off pulling ima
             [
                 event("Failed", 'Failed to pull image "x:tpyo"', about="Pod/mnist-worker-0-1", at=9),
                 event("Failed", 'Failed to pull image "x:typo"', about="Pod/mnist-worker-0-1"),
+                event("Failed", "Error: ErrImagePull", about="Pod/mnist-worker-0-1", at=4),
                 event("Unhealthy", "Readiness probe failed", about="Pod/mnist-worker-1-1"),
                 event("Failed", "of another job", about="Pod/mnist2-worker-0-1"),
             ],
