@@ -11,6 +11,7 @@ from fedcore_operator.api import names
 from fedcore_operator.decide.classify import end_of, has_ended, vanished
 from fedcore_operator.decide.outcome import fail, finish
 from fedcore_operator.decide.places import after, coordinator_policy
+from fedcore_operator.decide.progress import adopt_last
 from fedcore_operator.plan.storage import has_volume
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def final_word(status: Status, pods: Pods) -> Final | None:
 def heed_final_word(status: Status, job: Job | InvalidJob, seen: Observation, now: datetime) -> Status:
     """Return the status after the coordinator's last word, if it has said it."""
     final = final_word(status, seen.pods)
-    return status if final is None else finish(status, job, final, now)
+    return status if final is None else finish(adopt_last(status, seen, now), job, final, now)
 
 
 def is_serving(status: Status, pods: Pods, now: datetime) -> bool:

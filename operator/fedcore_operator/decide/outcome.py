@@ -37,7 +37,7 @@ def finish(status: Status, job: StoredJob, final: Final, now: datetime) -> Statu
     total = job.spec.rounds if isinstance(job, Job) else final.rounds
     shown: dict[str, Any] = {"round": final.rounds, "total_rounds": total, "display": f"{final.rounds}/{total}"}
     if result.metrics:
-        shown |= {"metrics": result.metrics, "accuracy": accuracy}
+        shown |= {"metrics": result.metrics, "accuracy": accuracy, "metrics_version": final.rounds}
     # A job may be over before its first poll.
     progress = (status.progress or ProgressStatus()).model_copy(update=shown)
     status = status.model_copy(update={"progress": progress})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fedcore_operator.api.job import Job, StoredJob
     from fedcore_operator.decide.observe import Observation, PodView, Polled
 
-__all__ = ["FRESH", "adopt", "belongs", "fresh", "poll_address", "shown_metrics"]
+__all__ = ["FRESH", "adopt", "adopt_last", "belongs", "fresh", "poll_address", "shown_metrics"]
 
 FRESH = timedelta(seconds=30)
 """How long a poll says how things are."""
@@ -48,9 +48,17 @@ def fresh(status: Status, seen: Observation, now: datetime) -> Polled | None:
 
 def adopt(status: Status, _job: Job, seen: Observation, now: datetime) -> Status:
     """Return the status with the last poll in it, unless the one in it is hardly older."""
-    polled = fresh(status, seen, now)
-    old = status.progress
-    if polled is None or (old is not None and old.observed_time is not None and polled.at < old.observed_time + _WRITE_EVERY):
+    return _adopted(status, seen, now, _WRITE_EVERY)
+
+
+def adopt_last(status: Status, seen: Observation, now: datetime) -> Status:
+    """Return the status of a job that ends with the last poll in it, however young the one in it is: it stays for good."""
+    return _adopted(status, seen, now, timedelta(0))
+
+
+def _adopted(status: Status, seen: Observation, now: datetime, least_age: timedelta) -> Status:
+    polled, old = fresh(status, seen, now), status.progress
+    if polled is None or (old is not None and old.observed_time is not None and polled.at < old.observed_time + least_age):
         return status
     return status.model_copy(update={"progress": _shown(polled)})
 

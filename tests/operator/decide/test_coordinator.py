@@ -3,10 +3,11 @@
 import pytest
 
 from fedcore.engine.reasons import EndReason
+from fedcore.progress import Progress
 from fedcore_operator.api.conditions import condition
 from fedcore_operator.decide.coordinator import follow_coordinator, heed_final_word, is_serving
-from fedcore_operator.decide.observe import Final, Pods
-from support.operator_objects import NOW, ago, exited, later, make_job, pod, running, seen
+from fedcore_operator.decide.observe import Final, Pods, Polled
+from support.operator_objects import NOW, UID, ago, exited, later, make_job, pod, running, seen
 
 VOLUME = {"coordinator.checkpoint.claimName": "results"}
 
@@ -81,6 +82,21 @@ def test_the_last_word_decides(views, expected):
     job = make_job(status=running(coordinator={"started": True, "attempt": views[-1].attempt}))
     status = heed_final_word(job.status, job, seen(*views), NOW)
     assert [kind for kind in ("Complete", "Failed") if condition(status, kind)] == ([expected] if expected else [])
+
+
+def test_the_last_poll_of_a_job_stays_in_its_status_however_soon_it_came():
+    told = Final(EndReason.COMPLETED, rounds=20, metrics=(("accuracy", 0.97),))
+    job = make_job(status=running(progress={"round": 7, "observedTime": "2026-11-25T11:59:57Z"}))
+    lately = Polled(progress(round=20, recent_rounds=[{"round": 19, "duration_s": 1.25}]), ago(2))
+    status = heed_final_word(job.status, job, seen(pod(ended=exited(0, final=told)), polled=lately), NOW)
+    assert [one.round for one in status.progress.recent_rounds] == [19]
+    assert (status.progress.display, status.progress.metrics_version, status.progress.accuracy) == ("20/20", 20, "0.97")
+
+
+def progress(**said):
+    known = {"run_id": "r", "phase": "Running", "rounds": 20, "accepted": 2, "required": 3, "registered": 4, "quorum_lost_seconds": 0}
+    more = {"quorum_met": True, "late": 0, "metrics": {}, "metrics_version": None, "slowest_workers": [], "checkpoint_version": 6}
+    return Progress.model_validate({"schema": 1, "uid": UID, **known, **more, **said})
 
 
 def test_a_completed_job_keeps_what_was_reached():
