@@ -125,6 +125,13 @@ class History(RuleBasedStateMachine):
             self.cluster.end(pod, code, message)
         self._then(reaction)
 
+    @rule(number=PICK)
+    def worker_fails_and_is_back(self, number):
+        """A short cut to places that have a past."""
+        self.worker_ends(number, 1, "", "settle")
+        self.time_passes(61, "settle")
+        self.all_start_and_get_ready("settle")
+
     @rule(code=st.sampled_from([0, 1, 1, 2, 137, 143]), locked=st.booleans(), reaction=REACTIONS)
     def coordinator_crashes(self, code, locked, reaction):
         pods = [pod for pod in self.cluster.of_role("coordinator") if pod["status"]["phase"] == "Running"]
@@ -146,6 +153,14 @@ class History(RuleBasedStateMachine):
             self.cluster.truth.failures += 1
             self.cluster.end(pods[-1], 0 if reason is EndReason.COMPLETED else 1, json.dumps(said))
         self._then(reaction)
+
+    @rule(rarely=PICK)
+    def nobody_is_ready_for_long(self, rarely):
+        for pod in self.cluster.of_role("worker") if rarely % 4 == 0 else []:
+            for container in pod["status"].get("containerStatuses", []):
+                container["ready"] = False
+        self.passes()
+        self.time_passes(161, "settle")
 
     @rule(number=PICK, reaction=REACTIONS)
     def evicted(self, number, reaction):
@@ -195,12 +210,14 @@ class History(RuleBasedStateMachine):
             self.cluster.edit(lambda spec: spec.update(suspend=suspend))
         self._then(reaction)
 
-    @rule(reaction=REACTIONS)
-    def suspended_for_a_moment(self, reaction):
-        """Resumed while its pods are still on their way out."""
+    @rule(gone=st.booleans(), reaction=REACTIONS)
+    def suspended_for_a_moment(self, gone, reaction):
+        """Resumed when its pods are gone, or while they are on their way out."""
         if not self.cluster.job["spec"].get("suspend", False):
             self.cluster.edit(lambda spec: spec.update(suspend=True))
             self.settles()
+            for pod in [one for one in self.cluster.pods.values() if gone and "deletionTimestamp" in one["metadata"]]:
+                self.cluster.complete_deletion(pod)
             self.cluster.edit(lambda spec: spec.update(suspend=False))
         self._then(reaction)
 
