@@ -16,7 +16,7 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
 
-$(VENV)/.base: pyproject.toml requirements.lock | $(BIN)/uv
+$(VENV)/.base: pyproject.toml requirements.lock hatch_build.py fedcore/aggregation/kernels.c | $(BIN)/uv
 	$(INSTALL) . && touch $@
 
 $(VENV)/.torch: $(VENV)/.base

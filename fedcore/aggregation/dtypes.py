@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fedcore.aggregation.kernels import kernels
 from fedcore.aggregation.layout import DTYPE_BITS
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Element:
 
     def peak(self, raw: Raw) -> int:
         """Return the largest magnitude among ``raw``, at least one value: bits for floats, the value itself for integers."""
+        if self.code == "F32" and kernels is not None and raw.flags.aligned:
+            return kernels.peak(raw)
         high = int(raw.max())
         if self.infinity:
             # Two reductions of integers need no scratch: the unsigned one finds the largest negative, the signed one the largest positive.

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from fedcore.aggregation.dtypes import Kind
+from fedcore.aggregation.kernels import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedcore.aggregation.dtypes import Element, Raw
+    from fedcore.aggregation.kernels import Kernels
 
 __all__ = ["BLOCK_BYTES", "BLOCK_VALUES", "STRIPE_BYTES", "Limbs", "Scratch", "TensorSum", "sum_of"]
 
@@ -62,6 +64,9 @@ class TensorSum(Protocol):
 
     limbs: int
 
+    def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
+        """As `add`, to an accumulator that may hold anything."""
+
     def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         """Add ``samples`` times the values in ``raw``, which are finite and within range."""
 
@@ -73,6 +78,8 @@ def sum_of(element: Element, step: float, scratch: Scratch) -> TensorSum:
     """Return the rule for a tensor of this dtype and step."""
     match element.kind:
         case Kind.FLOAT:
+            if element.code == "F32" and kernels is not None:
+                return _CompiledSum(element, step, scratch, kernels)
             return _FloatSum(element, step, scratch)
         case Kind.DOUBLE:
             return _DoubleSum(element, step, scratch)
@@ -88,10 +95,21 @@ def _constant_bits(count: int) -> np.int64:
     return np.int64(bits - 2**64 if bits >= 2**63 else bits)
 
 
-class _FloatSum:
-    """float32, float16 and bfloat16: one limb."""
+class _Sum:
+    """What all rules share."""
 
     limbs = 1
+
+    def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
+        limbs.fill(0)
+        self.add(limbs, raw, samples)
+
+    def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
+        raise NotImplementedError
+
+
+class _FloatSum(_Sum):
+    """float32, float16 and bfloat16: one limb."""
 
     def __init__(self, element: Element, step: float, scratch: Scratch) -> None:
         self._element = element
@@ -145,7 +163,33 @@ class _FloatSum:
         np.copyto(out, narrow, casting="same_kind")
 
 
-class _DoubleSum:
+class _CompiledSum(_FloatSum):
+    """float32, in one pass over the block."""
+
+    def __init__(self, element: Element, step: float, scratch: Scratch, compiled: Kernels) -> None:
+        super().__init__(element, step, scratch)
+        self._compiled = compiled
+
+    def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
+        if raw.flags.aligned:
+            self._compiled.begin(limbs[0], raw, samples / self._step)
+        else:
+            super().begin(limbs, raw, samples)
+
+    def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
+        if raw.flags.aligned:
+            self._compiled.add(limbs[0], raw, samples / self._step)
+        else:
+            super().add(limbs, raw, samples)
+
+    def mean(self, limbs: Limbs, out: Raw, count: int, samples: int) -> None:
+        if self._clip or not out.flags.aligned:
+            super().mean(limbs, out, count, samples)
+        else:
+            self._compiled.mean(limbs[0], out, count * _ROUNDER_BITS % 2**64, samples / self._step)
+
+
+class _DoubleSum(_Sum):
     """float64: the second limb sums what rounding to the step left over, in 2**-51 of a step."""
 
     limbs = 2
@@ -191,10 +235,8 @@ class _DoubleSum:
             np.divide(means, samples / self._step, out=out.view(self._element.native))
 
 
-class _IntegerSum:
+class _IntegerSum(_Sum):
     """Integers of any width: the weighted mean, rounded half to even, exact throughout."""
-
-    limbs = 1
 
     def __init__(self, element: Element, scratch: Scratch) -> None:
         self._element = element
@@ -222,10 +264,8 @@ class _IntegerSum:
         np.copyto(out, means, casting="unsafe")
 
 
-class _BoolSum:
+class _BoolSum(_Sum):
     """Bool: a weighted majority, a tie is false."""
-
-    limbs = 1
 
     def __init__(self, element: Element, scratch: Scratch) -> None:
         self._integers = _IntegerSum(element, scratch)
