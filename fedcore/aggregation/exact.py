@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
 from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, STRIPE_BYTES, sum_of
@@ -176,13 +174,11 @@ class ExactMean:
 
     def _add_block(self, lane: _Lane, block: _Block, raw: Raw, updates: Sequence[UpdateFile], places: Sequence[Mapping[str, int]]) -> None:
         limbs, rule = self._limbs[block.index][:, block.start : block.stop], lane.rules[block.index]
-        if not self.count:
-            limbs.fill(0)  # memory of an earlier round
-        buffer = raw.view(np.uint8).data
+        add = rule.add if self.count else rule.begin  # the memory is of an earlier round
         name = self._grid.layout.tensors[block.index].name
         for update, place in zip(updates, places, strict=True):
-            update.read(place[name], block.start * raw.itemsize, buffer)
-            rule.add(limbs, raw, update.samples)
+            add(limbs, update.values(place[name], block.start * raw.itemsize, raw), update.samples)
+            add = rule.add
 
     def pieces(self, *last: UpdateFile) -> Iterator[MeanPiece]:
         """Add the last updates and yield the mean, rounded to each tensor's dtype, tensor by tensor in the base's order.

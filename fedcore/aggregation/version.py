@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,10 +26,11 @@ Write: TypeAlias = "Callable[[memoryview], None]"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A checked safetensors file and the way to its bytes."""
+    """A checked safetensors file and the way to its bytes: ``memory``, if they lie there."""
 
     checked: Checked
     readinto_at: ReadAt
+    memory: memoryview | None = field(default=None, kw_only=True)
 
     def read(self, index: int, start: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with bytes of tensor ``index``, from its byte ``start`` on.
@@ -39,8 +40,24 @@ class StoredFile:
         EOFError
             The file is shorter than its header says.
         """
+        read_exactly(self.readinto_at, self._place(index) + start, buffer)
+
+    def values(self, index: int, start: int, room: Raw) -> Raw:
+        """Return as many values as fit into ``room``, from byte ``start`` of tensor ``index`` on: read into it, or where they lie.
+
+        Raises
+        ------
+        EOFError
+            As `read`.
+        """
+        if self.memory is None:
+            self.read(index, start, room.view(np.uint8).data)
+            return room
+        return np.frombuffer(self.memory, room.dtype, room.size, self._place(index) + start)
+
+    def _place(self, index: int) -> int:
         layout = self.checked.layout
-        read_exactly(self.readinto_at, layout.header_bytes + layout.tensors[index].offset + start, buffer)
+        return layout.header_bytes + layout.tensors[index].offset
 
 
 @dataclass(frozen=True)

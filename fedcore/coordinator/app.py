@@ -49,6 +49,9 @@ class WeightsFile:
 class UploadSink(Protocol):
     """Takes one body. After the last ``write`` exactly one of ``finish`` and ``discard`` is called, in the loop's thread."""
 
+    def room(self, size: int) -> memoryview | None:
+        """Return memory in which to receive the next ``size`` bytes, to be handed to ``write``; None: any will do."""
+
     def write(self, piece: memoryview) -> None:
         """Take the next bytes, up to 256 KiB, in a thread of the pool. The memory is used again after the return.
 

@@ -11,7 +11,7 @@ import select
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from fedcore.aggregation import PIECE_BYTES
 from fedcore.wire.checksum import Sum64
@@ -20,10 +20,25 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from fedcore.coordinator.app import UploadSink
     from fedcore.coordinator.limits import Pace
 
-__all__ = ["HEARD_SECONDS", "PIECE_BYTES", "WOULD_BLOCK", "Incomplete", "SlowReader", "Stalled", "receive_body", "send_file", "wants_write"]
+__all__ = [
+    "HEARD_SECONDS",
+    "PIECE_BYTES",
+    "WOULD_BLOCK",
+    "Incomplete",
+    "ReadPiece",
+    "SlowReader",
+    "Stalled",
+    "read_from",
+    "receive_body",
+    "send_file",
+    "wants_write",
+]
 
+ReadPiece: TypeAlias = "Callable[[int, int], memoryview]"
+"""Returns up to so many bytes, at most a piece, from an offset on; they hold until the same thread's next call. None at the end."""
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 """How often a moving body counts as a sign of life."""
@@ -86,9 +101,7 @@ class _Pulse:
         self._piece_started = now
 
 
-def receive_body(
-    sock: socket.socket, first: bytes, length: int, sink: Callable[[memoryview], None], heard: Callable[[], object], pace: Pace
-) -> str:
+def receive_body(sock: socket.socket, first: bytes, length: int, sink: UploadSink, heard: Callable[[], object], pace: Pace) -> str:
     """Receive a body.
 
     Parameters
@@ -99,8 +112,8 @@ def receive_body(
         What has come of the body already, not longer than ``length``.
     length : int
         Bytes of the whole body.
-    sink : callable
-        Takes each piece; the memory is used again. What it raises ends the reception.
+    sink : UploadSink
+        Takes each piece, and may have a place for it. What it raises ends the reception.
     heard : callable
         Called about once a second while bytes come.
     pace : Pace
@@ -120,7 +133,10 @@ def receive_body(
     pulse = _Pulse(heard, pace)
     checksum, received = Sum64(), 0
     while received < length:
-        piece = buffer[: min(PIECE_BYTES, length - received)]
+        size = min(PIECE_BYTES, length - received)
+        piece = sink.room(size)
+        if piece is None:
+            piece = buffer[:size]
         filled = 0
         if received < len(first):
             filled = min(len(first) - received, len(piece))
@@ -139,13 +155,13 @@ def receive_body(
             filled += count
         pulse.piece_done(filled)
         checksum.update(piece)
-        sink(piece)
+        sink.write(piece)
         received += filled
     return checksum.hexdigest()
 
 
-def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: int, heard: Callable[[], object], pace: Pace) -> None:
-    """Send an answer's head and ``length`` bytes of an open file from ``start`` on.
+def send_file(sock: socket.socket, head: bytes, read: ReadPiece, start: int, length: int, heard: Callable[[], object], pace: Pace) -> None:
+    """Send an answer's head and ``length`` bytes of a file from ``start`` on.
 
     ``sendfile`` would spare one copy, but over loopback it gained nothing, and TLS cannot use it.
 
@@ -154,7 +170,6 @@ def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: i
     Incomplete, SlowReader
         The other side went away, or reads too slowly; the connection is of no further use.
     """
-    buffer = _buffer()
     pulse = _Pulse(heard, pace)
     sent = 0
     pending = memoryview(head)
@@ -181,14 +196,23 @@ def send_file(sock: socket.socket, head: bytes, file: int, start: int, length: i
         if sent == length:
             return
         try:
-            count = os.preadv(file, [buffer[: min(PIECE_BYTES, length - sent)]], start + sent)
+            pending = read(start + sent, min(PIECE_BYTES, length - sent))
         except OSError as error:
             # The head is out: anything else sent now would be taken for weights.
             raise Incomplete(str(error)) from error
-        if not count:
+        if not pending:
             raise Incomplete("the file is shorter than it was")
-        pending = buffer[:count]
-        sent += count
+        sent += len(pending)
+
+
+def read_from(file: int) -> ReadPiece:
+    """Return what reads pieces of an open file, into memory of the thread that it is called in."""
+
+    def read(offset: int, size: int) -> memoryview:
+        buffer = _buffer()
+        return buffer[: os.preadv(file, [buffer[:size]], offset)]
+
+    return read
 
 
 def _buffer() -> memoryview:

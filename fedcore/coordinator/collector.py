@@ -82,7 +82,8 @@ class Collector:
 
     def merge(self, upload: Upload, worker: str, samples: int) -> None:
         """Count an update; returns at once. After one that could not be counted nothing is any more, and `close` raises."""
-        self._waiting.append((upload, UpdateFile(upload.checked, upload.file.readinto_at, worker, samples)))
+        update = UpdateFile(upload.checked, upload.file.readinto_at, worker, samples, memory=upload.file.memory)
+        self._waiting.append((upload, update))
         if self._merging is None or (self._merging.done() and self._merging.exception() is None):
             self._merging = asyncio.get_running_loop().create_task(self._merge_waiting())
 

@@ -117,7 +117,7 @@ class Control:
                 session, round_number, Rejected(Rejection.LENGTH, f"{length} bytes, at most {limit} make sense"), 0, status=413
             )
         try:
-            return _Sink(self, session, round_number, Receiving(service.spool.take(), layout, length))
+            return _Sink(self, session, round_number, Receiving(service.spool.take(length), layout, length))
         except OSError as error:
             return _no_room(error)
 
@@ -244,6 +244,10 @@ class _Sink:
         self._session = session
         self._round = round_number
         self._receiving = receiving
+
+    def room(self, size: int) -> memoryview | None:
+        """Return where in the spool the next bytes are best received."""
+        return self._receiving.file.room(size)
 
     def write(self, piece: memoryview) -> None:
         """Check and spool a piece."""

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from fedcore.coordinator.collector import Collector, Written
+from fedcore.coordinator.spool import SpoolFile
 from fedcore.coordinator.uploads import Uploads
 from fedcore.engine import effects as ef
 from fedcore.engine import events as ev
@@ -186,7 +187,7 @@ class Service:
             self._break(error)
 
     def _release(self, upload: Upload) -> None:
-        if upload is self._initial:  # the user's own file, open for reading only: no part of the spool
+        if upload is self._initial and isinstance(upload.file, SpoolFile):  # the user's own, open for reading only: no part of the spool
             os.close(upload.file.descriptor)
         else:
             self.spool.give_back(upload.file)

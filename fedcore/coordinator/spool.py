@@ -1,7 +1,8 @@
-"""Bodies on their way into the sum: each lies in a file of its own, and files are used again.
+"""Bodies on their way into the sum: in memory while a fixed budget lasts, else each in a file of its own. Both are used again.
 
-Creating and unlinking a file per upload costs as much as the round itself (the pages are allocated anew each time), so a pool is kept and
-overwritten. Spooled bytes are never made durable: an open round collects anew after a crash.
+A body in memory is received where it is summed from, which spares a small model two copies. Creating and unlinking a file per upload costs
+as much as the round itself (the pages are allocated anew each time), so a pool is kept and overwritten. Spooled bytes are never made
+durable: an open round collects anew after a crash.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fedcore.aggregation import Checked
 
-__all__ = ["Spool", "SpoolFile", "Upload"]
+__all__ = ["MEMORY_BYTES", "Spool", "SpoolFile", "SpoolMemory", "Spooled", "Upload"]
+
+MEMORY_BYTES = 32 * 2**20
+"""What bodies in memory take together, whatever the number of workers: part of the 64 MB that the coordinator may use beside the model."""
 
 
 @dataclass(slots=True)
@@ -25,6 +29,15 @@ class SpoolFile:
 
     descriptor: int
     position: int = 0
+
+    @property
+    def memory(self) -> None:
+        """A file's bytes have to be read."""
+        return
+
+    def room(self, size: int) -> None:  # noqa: ARG002 - as SpoolMemory
+        """Return no place in which to receive the next bytes."""
+        return
 
     def write(self, piece: memoryview) -> None:
         """Append a piece."""
@@ -38,6 +51,40 @@ class SpoolFile:
         return os.preadv(self.descriptor, [buffer[: max(self.position - offset, 0)]], offset)
 
 
+class SpoolMemory:
+    """Room for one body in memory, with the ways of a file."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.position = 0
+        self._bytes = memoryview(bytearray(capacity))
+
+    @property
+    def memory(self) -> memoryview:
+        """The bytes so far, where they lie."""
+        return self._bytes[: self.position]
+
+    def room(self, size: int) -> memoryview:
+        """Return where the next ``size`` bytes belong: received there and then given to `write`, they are not copied."""
+        return self._bytes[self.position : self.position + size]
+
+    def write(self, piece: memoryview) -> None:
+        """Append a piece; the body is no longer than was announced."""
+        place = self.room(piece.nbytes)
+        if piece.obj is not self._bytes.obj:
+            place[:] = piece
+        self.position += piece.nbytes
+
+    def readinto_at(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from ``offset`` on."""
+        found = self.memory[offset : offset + buffer.nbytes]
+        buffer[: found.nbytes] = found
+        return found.nbytes
+
+
+Spooled: TypeAlias = SpoolFile | SpoolMemory
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A body that passed its checks and waits to be reported."""
@@ -45,31 +92,58 @@ class Upload:
     id: str
     session: str
     round: int
-    file: SpoolFile
+    file: Spooled
     checked: Checked
     size_bytes: int
     received_at: float
 
 
 class Spool:
-    """The pool of files. Called from the loop's thread; the files themselves are filled and read in others."""
+    """The pool. Called from the loop's thread; what it hands out is filled and read in others.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        Of the files; emptied.
+    memory_bytes : int
+        How much may lie in memory.
+    """
+
+    def __init__(self, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.iterdir():
             leftover.unlink()
         self._folder = folder
         self._free: list[SpoolFile] = []
         self._made = 0
+        self._free_memory: list[SpoolMemory] = []
+        self._memory_left = memory_bytes
 
-    def take(self) -> SpoolFile:
-        """Return an empty file.
+    def take(self, size_bytes: int) -> Spooled:
+        """Return room for a body of this size.
 
         Raises
         ------
         OSError
             No space, or no descriptors left.
         """
+        return self._take_memory(size_bytes) or self._take_file()
+
+    def _take_memory(self, size_bytes: int) -> SpoolMemory | None:
+        fitting = [memory for memory in self._free_memory if memory.capacity >= size_bytes]
+        if fitting:
+            memory = min(fitting, key=lambda memory: memory.capacity)
+            self._free_memory.remove(memory)
+            memory.position = 0
+            return memory
+        while size_bytes > self._memory_left and self._free_memory:
+            self._memory_left += self._free_memory.pop().capacity  # bodies of another size: too small for this one
+        if size_bytes > self._memory_left:
+            return None
+        self._memory_left -= size_bytes
+        return SpoolMemory(size_bytes)
+
+    def _take_file(self) -> SpoolFile:
         if self._free:
             file = self._free.pop()
             file.position = 0
@@ -79,8 +153,11 @@ class Spool:
         self._made += 1
         return SpoolFile(descriptor)
 
-    def give_back(self, file: SpoolFile, *, discard_bytes: bool = False) -> None:
-        """Return a file to the pool; ``discard_bytes`` frees its space at once, for a disk that is full."""
+    def give_back(self, file: Spooled, *, discard_bytes: bool = False) -> None:
+        """Return a body's room to the pool; ``discard_bytes`` frees a file's space at once, for a disk that is full."""
+        if isinstance(file, SpoolMemory):
+            self._free_memory.append(file)
+            return
         if discard_bytes:
             os.ftruncate(file.descriptor, 0)
         self._free.append(file)

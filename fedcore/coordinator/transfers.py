@@ -13,9 +13,10 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from fedcore.coordinator.app import BodyRefused, Refusal
-from fedcore.coordinator.bodies import HEARD_SECONDS, PIECE_BYTES, Incomplete, Stalled, receive_body, send_file
+from fedcore.coordinator.bodies import HEARD_SECONDS, PIECE_BYTES, Incomplete, Stalled, read_from, receive_body, send_file
 from fedcore.coordinator.connection import CONTINUE
 from fedcore.coordinator.head import HttpRefusal, response_head
+from fedcore.coordinator.held import HeldVersion
 from fedcore.coordinator.slots import Slots
 from fedcore.wire.checksum import Sum64
 
@@ -45,6 +46,7 @@ class TransferEndpoint:
         self._uploads = Slots(limits.upload_slots, limits.queue_seconds)
         self._downloads = Slots(limits.download_slots, limits.queue_seconds)
         self._uploading: dict[str, Connection] = {}
+        self._held = HeldVersion()
 
     async def put(self, connection: Connection, head: Head, round_number: int) -> None:
         """Take an update. One of the same session that is still on its way is broken off: its sender has given it up.
@@ -116,7 +118,7 @@ class TransferEndpoint:
             connection.sock,
             connection.take(length),
             length,
-            sink.write,
+            sink,
             lambda: loop.call_soon_threadsafe(self._app.heard, session),
             self._limits.pace,
         )
@@ -178,7 +180,7 @@ class TransferEndpoint:
                 send_file,
                 connection.sock,
                 opening,
-                file,
+                self._held.reader(tag, file, size) or read_from(file),
                 start,
                 length,
                 lambda: loop.call_soon_threadsafe(self._app.heard, session),

@@ -8,7 +8,7 @@ from fedcore.aggregation import Rejected, UpdateCheck
 
 if TYPE_CHECKING:
     from fedcore.aggregation import Checked, Layout
-    from fedcore.coordinator.spool import Spool, SpoolFile, Upload
+    from fedcore.coordinator.spool import Spool, Spooled, Upload
 
 __all__ = ["Receiving", "Uploads"]
 
@@ -16,7 +16,7 @@ __all__ = ["Receiving", "Uploads"]
 class Receiving:
     """A body on its way in. Fed from a pool thread, one piece at a time."""
 
-    def __init__(self, file: SpoolFile, base: Layout | None, size_bytes: int) -> None:
+    def __init__(self, file: Spooled, base: Layout | None, size_bytes: int) -> None:
         self.file = file
         self.size_bytes = size_bytes
         self.received = 0

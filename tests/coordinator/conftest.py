@@ -59,7 +59,7 @@ def upload(spool):
     """Make an upload of bytes, in a file of the spool."""
 
     def make(data, session="s0", name="u0", round_number=1):
-        file = spool.take()
+        file = spool.take(len(data))
         file.write(memoryview(data))
         return Upload(name, session, round_number, file, checked(data), len(data), 0.0)
 

@@ -386,10 +386,12 @@ def late_first_weights(coordinator, maker, body):
     """Send a body for round 0 that ends only after others have become the first weights; yields a call that ends it."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", coordinator.port, timeout=20)) as slow:
         slow.putrequest("PUT", "/v1/uploads/0")
-        for name, value in {"Authorization": f"Bearer {maker.session}", "Fedcore-Base": "", "Content-Length": len(body)}.items():
+        headers = {"Authorization": f"Bearer {maker.session}", "Fedcore-Base": "", "Content-Length": len(body), "Expect": "100-continue"}
+        for name, value in headers.items():
             slow.putheader(name, str(value))
-        slow.endheaders(body[:-1])
-        until(lambda: list((coordinator.run_dir / "spool").iterdir()))
+        slow.endheaders()
+        assert slow.sock.recv(1000).startswith(b"HTTP/1.1 100")  # the body is expected from now on
+        slow.send(body[:-1])
         weights = xmlrpc.client.Binary(save(model(values=1000)))
         assert maker.rpc.fedcore.submit(maker.session, 0, {"base": "", "samples": 100, "weights": weights})["result"] == "accepted"
 

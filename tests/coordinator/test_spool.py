@@ -6,10 +6,12 @@ import os
 import pytest
 
 from fedcore.aggregation import Checked, Layout, Rejected
-from fedcore.coordinator.spool import Spool
+from fedcore.coordinator.spool import MEMORY_BYTES, Spool, SpoolMemory
 from fedcore.coordinator.uploads import Receiving, Uploads
 from fedcore.engine.reasons import Rejection
 
+FILE_BYTES = MEMORY_BYTES + 1
+"""A body that does not fit into memory."""
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -19,11 +21,59 @@ def read(file, offset, length):
     return bytes(buffer[:count])
 
 
+# -- memory -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_small_bodies_lie_in_memory_until_the_budget_is_spent(tmp_path):
+    spool = Spool(tmp_path / "spool", memory_bytes=25)
+    taken = [spool.take(10) for _ in range(3)]
+    assert [isinstance(room, SpoolMemory) for room in taken] == [True, True, False]
+    spool.give_back(taken[0])
+    assert spool.take(10) is taken[0]
+    assert not isinstance(spool.take(10), SpoolMemory)
+    spool.close()
+
+
+def test_memory_that_is_too_small_makes_way_for_bodies_of_another_size(tmp_path):
+    spool = Spool(tmp_path / "spool", memory_bytes=25)
+    small = [spool.take(10), spool.take(10)]
+    for room in small:
+        spool.give_back(room)
+    large = spool.take(20)
+    assert isinstance(large, SpoolMemory)
+    assert not isinstance(spool.take(10), SpoolMemory)
+    spool.give_back(large)
+    assert spool.take(10) is large
+    spool.close()
+
+
+def test_body_in_memory_is_received_where_it_lies():
+    body = SpoolMemory(6)
+    room = body.room(4)
+    room[:] = b"abcd"
+    body.write(room)
+    body.write(memoryview(b"ef"))
+    assert body.memory == b"abcdef"
+    assert read(body, 2, 3) == b"cde"
+    assert read(body, 4, 9) == b"ef"
+
+
+def test_bytes_of_an_earlier_longer_body_never_show(tmp_path):
+    spool = Spool(tmp_path / "spool", memory_bytes=10)
+    body = spool.take(10)
+    body.write(memoryview(b"secretword"))
+    spool.give_back(body)
+    assert spool.take(4) is body
+    body.write(memoryview(b"new"))
+    assert (body.memory, read(body, 0, 10), read(body, 5, 5)) == (b"new", b"new", b"")
+    spool.close()
+
+
 # -- the pool ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_written_is_read_at_any_place(spool):
-    file = spool.take()
+    file = spool.take(FILE_BYTES)
     file.write(memoryview(b"abc"))
     file.write(memoryview(b"defg"))
     assert file.position == 7
@@ -41,10 +91,10 @@ def test_what_was_written_is_read_at_any_place(spool):
     ],
 )
 def test_bytes_of_an_earlier_longer_use_never_show(spool, offset, length, expected):
-    first = spool.take()
+    first = spool.take(FILE_BYTES)
     first.write(memoryview(b"secret" * 100))
     spool.give_back(first)
-    second = spool.take()
+    second = spool.take(FILE_BYTES)
     assert second is first
     assert second.position == 0
     assert read(second, 0, 10) == b""
@@ -53,31 +103,31 @@ def test_bytes_of_an_earlier_longer_use_never_show(spool, offset, length, expect
 
 
 def test_files_in_use_are_apart_and_free_ones_are_used_again(spool, tmp_path):
-    files = [spool.take() for _ in range(3)]
+    files = [spool.take(FILE_BYTES) for _ in range(3)]
     for number, file in enumerate(files):
         file.write(memoryview(b"%d" % number))
     assert [read(file, 0, 9) for file in files] == [b"0", b"1", b"2"]
     for _ in range(5):
         for file in files:
             spool.give_back(file)
-        files = [spool.take() for _ in range(3)]
+        files = [spool.take(FILE_BYTES) for _ in range(3)]
     assert len(list((tmp_path / "spool").iterdir())) == 3
 
 
 def test_leftovers_of_a_crash_are_removed_at_start(tmp_path):
     folder = tmp_path / "spool"
     crashed = Spool(folder)
-    crashed.take().write(memoryview(b"left over"))
+    crashed.take(FILE_BYTES).write(memoryview(b"left over"))
     (folder / "000009.part").write_bytes(b"older still")
     spool = Spool(folder)
     assert list(folder.iterdir()) == []
-    assert read(spool.take(), 0, 9) == b""
+    assert read(spool.take(FILE_BYTES), 0, 9) == b""
     spool.close()
 
 
 def test_nothing_is_left_after_close(tmp_path):
     spool = Spool(tmp_path / "spool")
-    held, free = spool.take(), spool.take()
+    held, free = spool.take(FILE_BYTES), spool.take(FILE_BYTES)
     spool.give_back(free)
     spool.close()
     assert list((tmp_path / "spool").iterdir()) == []
@@ -87,11 +137,11 @@ def test_nothing_is_left_after_close(tmp_path):
 
 
 def test_space_is_freed_at_once_where_the_disk_is_full(spool, tmp_path):
-    file = spool.take()
+    file = spool.take(FILE_BYTES)
     file.write(memoryview(bytes(100_000)))
     spool.give_back(file, discard_bytes=True)
     assert [path.stat().st_size for path in (tmp_path / "spool").iterdir()] == [0]
-    assert spool.take() is file
+    assert spool.take(FILE_BYTES) is file
 
 
 def test_no_descriptor_left_is_an_error_and_the_pool_goes_on(spool, monkeypatch):
@@ -101,8 +151,8 @@ def test_no_descriptor_left_is_an_error_and_the_pool_goes_on(spool, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         with pytest.raises(OSError, match="Too many open files"):
-            spool.take()
-    spool.take().write(memoryview(b"x"))
+            spool.take(FILE_BYTES)
+    spool.take(FILE_BYTES).write(memoryview(b"x"))
 
 
 # -- a body on its way in ---------------------------------------------------------------------------------------------------------------
@@ -110,7 +160,7 @@ def test_no_descriptor_left_is_an_error_and_the_pool_goes_on(spool, monkeypatch)
 
 def test_body_is_spooled_while_it_is_checked(spool, bodies):
     data = bodies.weights(2.0)
-    receiving = Receiving(spool.take(), bodies.checked(data).layout, len(data))
+    receiving = Receiving(spool.take(FILE_BYTES), bodies.checked(data).layout, len(data))
     for start in range(0, len(data), 777):
         assert receiving.feed(memoryview(data)[start : start + 777]) is None
     assert receiving.received == len(data)
@@ -120,7 +170,7 @@ def test_body_is_spooled_while_it_is_checked(spool, bodies):
 
 def test_refused_body_is_spooled_no_further(spool, bodies):
     data = bodies.weights(float("nan"))
-    receiving = Receiving(spool.take(), bodies.checked(bodies.weights()).layout, len(data))
+    receiving = Receiving(spool.take(FILE_BYTES), bodies.checked(bodies.weights()).layout, len(data))
     refused = receiving.feed(memoryview(data))
     assert refused.reason is Rejection.NON_FINITE
     assert receiving.verdict() is refused
@@ -129,7 +179,7 @@ def test_refused_body_is_spooled_no_further(spool, bodies):
 
 def test_body_that_ends_early_is_refused(spool, bodies):
     data = bodies.weights()
-    receiving = Receiving(spool.take(), None, len(data))
+    receiving = Receiving(spool.take(FILE_BYTES), None, len(data))
     assert receiving.feed(memoryview(data)[:-4]) is None
     verdict = receiving.verdict()
     assert isinstance(verdict, Rejected)
@@ -138,7 +188,7 @@ def test_body_that_ends_early_is_refused(spool, bodies):
 
 def test_full_spool_is_noted_so_that_the_space_is_freed(spool, bodies, monkeypatch):
     data = bodies.weights()
-    receiving = Receiving(spool.take(), None, len(data))
+    receiving = Receiving(spool.take(FILE_BYTES), None, len(data))
 
     def full(*_):
         raise FULL
@@ -152,7 +202,7 @@ def test_full_spool_is_noted_so_that_the_space_is_freed(spool, bodies, monkeypat
 def test_write_goes_on_after_a_short_one(spool, monkeypatch):
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, piece, at: pwrite(descriptor, piece[:7], at))
-    file = spool.take()
+    file = spool.take(FILE_BYTES)
     file.write(memoryview(b"more than seven bytes"))
     assert read(file, 0, 99) == b"more than seven bytes"
 
@@ -194,7 +244,7 @@ def test_one_upload_is_held_per_session_the_last(uploads, upload, bodies, spool)
     assert uploads.find("s", "u-1", 1) is None
     assert uploads.find("s", "u-2", 1) is second
     assert uploads.find("other", "u-3", 1) is other
-    assert spool.take() is first.file
+    assert spool.take(first.size_bytes) is first.file
 
 
 def test_upload_is_handed_out_once(uploads, upload, bodies):
@@ -211,7 +261,7 @@ def test_dropped_upload_returns_its_file_once(uploads, upload, bodies, spool):
     uploads.hold(held)
     uploads.drop("s")
     uploads.drop("s")
-    assert [spool.take() is held.file, spool.take() is held.file] == [True, False]
+    assert [spool.take(held.size_bytes) is held.file, spool.take(held.size_bytes) is held.file] == [True, False]
 
 
 def test_uploads_of_rounds_before_are_dropped(uploads, upload, bodies):
@@ -225,6 +275,6 @@ def test_layout_of_another_model_is_refused_with_its_header(spool, bodies):
     data = bodies.weights(values=5)
     base = bodies.checked(bodies.weights(values=6)).layout
     assert isinstance(base, Layout)
-    refused = Receiving(spool.take(), base, len(data)).feed(memoryview(data))
+    refused = Receiving(spool.take(FILE_BYTES), base, len(data)).feed(memoryview(data))
     assert refused.reason is Rejection.LAYOUT
     assert not isinstance(refused, Checked)
