@@ -20,7 +20,7 @@ import safetensors.numpy
 
 from bench.control import PIECE
 from bench.echo import SAMPLES, TENSOR_VALUES
-from fedcore.wire.protocol import RPC_PATH, uploads_path
+from fedcore.wire.protocol import REPORT_HEADER, RPC_PATH, UpdateReport, uploads_path
 from fedcore.wire.xmlrpc import RpcFault, encode_call, parse_response
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ class Connection:
         while length:
             length -= len(await self._reader.read(min(length, PIECE)))
 
-    async def upload(self, number: int, base: str, session: str, body: memoryview) -> Any:
+    async def upload(self, number: int, base: str, session: str, body: memoryview) -> None:
         headers = {"Authorization": f"Bearer {session}", "Fedcore-Base": base}
+        headers[REPORT_HEADER] = UpdateReport(base=base, samples=SAMPLES).to_header()
         status, length = await self.request("PUT", uploads_path(number), headers, body)
         answer = await self._reader.readexactly(length)
         if status not in {201, 409}:
             raise RuntimeError(f"PUT round {number}: {status} {answer[:200]!r}")
-        return status, answer
 
     def close(self) -> None:
         self._writer.close()
@@ -99,11 +99,7 @@ async def live(index: int, url: str, token: str, body: memoryview, tls: ssl.SSLC
             base = task.get("base", {}).get("id", "")
             if base:
                 await connection.fetch(task["base"]["href"], session)
-            status, answer = await connection.upload(task["round"], base, session, body)
-            if status == 201:
-                upload = answer.partition(b'"upload":"')[2].partition(b'"')[0].decode()
-                report = {"base": base, "samples": SAMPLES, "seconds": 0.0, "upload": upload}
-                await connection.call("fedcore.submit", session, task["round"], report)
+            await connection.upload(task["round"], base, session, body)
     connection.close()
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fedcore.wire.protocol import UploadReply
 
-__all__ = ["App", "BodyRefused", "Refusal", "Route", "Routes", "UploadSink", "Waiting", "WeightsFile"]
+__all__ = ["Announced", "App", "BodyRefused", "Refusal", "Route", "Routes", "UploadSink", "Waiting", "WeightsFile"]
 
 Route: TypeAlias = Callable[[], tuple[int, str, bytes]]
 """Answers a GET: status, content type, body. Runs in the loop's thread."""
@@ -39,6 +39,14 @@ class BodyRefused(Exception):  # noqa: N818 - an outcome, raised only because it
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """What an upload's head says of the body: its report (JSON) and its checksum, each if it is there."""
+
+    report: str = ""
+    sum64: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsFile:
     """A complete file that will not change while it is open."""
 
@@ -62,7 +70,7 @@ class UploadSink(Protocol):
         """
 
     async def finish(self, sum64: str) -> tuple[int, UploadReply]:
-        """All bytes have come. Return status and answer, 201 if the upload is kept."""
+        """All bytes have come. Return status and answer, 201 if the upload is kept or counted."""
 
     def discard(self, reason: str) -> None:
         """Forget the body: ``incomplete``, ``stalled``, ``refused`` or ``failed``."""
@@ -82,7 +90,7 @@ class App(Protocol):
             The refusal the client sees.
         """
 
-    async def upload(self, session: str, round_number: int, base: str, length: int) -> UploadSink | Refusal:
+    async def upload(self, session: str, round_number: int, base: str, length: int, announced: Announced) -> UploadSink | Refusal:
         """Decide on a body before it is read; the session is valid."""
 
     async def weights(self, session: str, version: int) -> WeightsFile | Refusal:

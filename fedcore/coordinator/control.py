@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from fedcore.aggregation import Checked, Rejected, out_of_range
-from fedcore.coordinator.app import BodyRefused, Refusal, WeightsFile
+from fedcore.coordinator.app import Announced, BodyRefused, Refusal, WeightsFile
 from fedcore.coordinator.spool import Upload
-from fedcore.coordinator.uploads import Receiving
+from fedcore.coordinator.uploads import Receiving, Sink, no_room
 from fedcore.engine import effects as ef
 from fedcore.engine import events as ev
 from fedcore.engine.reasons import Rejection, Result
 from fedcore.wire.protocol import (
     INLINE_LIMIT_BYTES,
+    REPORT_HEADER,
     FaultCode,
     Hello,
     Message,
@@ -28,6 +30,8 @@ from fedcore.wire.protocol import (
 from fedcore.wire.xmlrpc import RpcFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedcore.coordinator.app import UploadSink, Waiting
     from fedcore.coordinator.service import Service
 
@@ -36,7 +40,8 @@ __all__ = ["Control"]
 _HEADER_ALLOWANCE = 2**20
 """How much longer than the base an upload may be: writers of safetensors lay out headers differently."""
 _INITIAL_LIMIT_BYTES = 64 * 2**30
-_BUSY_SECONDS = 2
+_STATUS = {Result.ACCEPTED: 201, Result.DUPLICATE: 409, Result.STALE: 409, Result.REJECTED: 422}
+NOTHING_ANNOUNCED = Announced()
 
 Parsed = TypeVar("Parsed", bound=Message)
 
@@ -100,9 +105,15 @@ class Control:
             case _:
                 raise RpcFault(FaultCode.BAD_REQUEST, f"{method} does not take these parameters; system.methodHelp says which")
 
-    async def upload(self, session: str, round_number: int, base: str, length: int) -> UploadSink | Refusal:
+    async def upload(
+        self, session: str, round_number: int, base: str, length: int, announced: Announced = NOTHING_ANNOUNCED
+    ) -> UploadSink | Refusal:
         """Decide on a body before it is read."""
         service = self._service
+        try:
+            report = _parse_json(UpdateReport, announced.report) if announced.report else None
+        except RpcFault as fault:
+            return Refusal(400, UploadReply(result=FaultCode(fault.code).name.lower(), reason=f"{REPORT_HEADER}: {fault.message}"))
         answer = await service.call(lambda ticket: ev.UploadOffered(session, ticket, round_number, base, length))
         if isinstance(answer, ef.Fault):
             return Refusal(401, UploadReply(result=answer.code.name.lower(), reason=answer.message))
@@ -117,9 +128,10 @@ class Control:
                 session, round_number, Rejected(Rejection.LENGTH, f"{length} bytes, at most {limit} make sense"), 0, status=413
             )
         try:
-            return _Sink(self, session, round_number, Receiving(service.spool.take(length), layout, length))
+            receiving = Receiving(service.spool.take(length), layout, length)
         except OSError as error:
-            return _no_room(error)
+            return no_room(error)
+        return Sink(self, session, round_number, receiving, report, announced.sum64)
 
     async def weights(self, session: str, version: int) -> WeightsFile | Refusal:
         """Return the file of a version."""
@@ -129,8 +141,10 @@ class Control:
             return Refusal(404, UploadReply(result="not_found", reason=f"version {version} is not kept"))
         return WeightsFile(path, f"v{version}")
 
-    def receive(self, session: str, round_number: int, receiving: Receiving, sum64: str) -> tuple[int, UploadReply]:
-        """Hold a body that has come whole, or refuse it."""
+    async def receive(
+        self, session: str, round_number: int, receiving: Receiving, report: UpdateReport | None, sum64: str
+    ) -> tuple[int, UploadReply]:
+        """Hold a body that has come whole, or refuse it; with its report, count it."""
         service, size_bytes = self._service, receiving.size_bytes
         verdict = receiving.verdict()
         if isinstance(verdict, Rejected):
@@ -141,7 +155,15 @@ class Control:
         service.bytes_received += size_bytes
         upload = Upload(secrets.token_urlsafe(12), session, round_number, receiving.file, verdict, size_bytes, service.now())
         service.uploads.hold(upload)
-        return 201, UploadReply(upload=upload.id, bytes=size_bytes, sum64=sum64 or None)
+        came = UploadReply(upload=upload.id, bytes=size_bytes, sum64=sum64 or None)
+        if report is None:
+            return 201, came
+        try:
+            answer = await self._report(session, round_number, report.model_copy(update={"upload": upload.id}))
+        except RpcFault as fault:
+            return 401, UploadReply(result=FaultCode(fault.code).name.lower(), reason=fault.message)
+        counted = came.model_copy(update={"upload": "", "result": answer["result"], "reason": answer.get("reason", "")})
+        return _STATUS[Result(counted.result)], counted
 
     def abandon(self, session: str, round_number: int, receiving: Receiving, reason: str) -> None:
         """Forget a body that did not come whole, or was refused on the way."""
@@ -171,6 +193,11 @@ class Control:
             if status != 201:
                 return SubmitReply(result=reply.result, reason=reply.reason).to_wire()
             report = report.model_copy(update={"upload": reply.upload})
+        return await self._report(session, round_number, report, waiting)
+
+    async def _report(
+        self, session: str, round_number: int, report: UpdateReport, waiting: Waiting = contextlib.nullcontext
+    ) -> dict[str, Any]:
         upload = self._service.uploads.find(session, report.upload, round_number) if report.upload else None
         rejection, detail = self._judge(report, upload, round_number)
         size = 0 if upload is None else upload.size_bytes
@@ -236,45 +263,17 @@ class Control:
         return Refusal(status, UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}"))
 
 
-class _Sink:
-    """One body on its way from a pool thread into the spool."""
-
-    def __init__(self, control: Control, session: str, round_number: int, receiving: Receiving) -> None:
-        self._control = control
-        self._session = session
-        self._round = round_number
-        self._receiving = receiving
-
-    def room(self, size: int) -> memoryview | None:
-        """Return where in the spool the next bytes are best received."""
-        return self._receiving.file.room(size)
-
-    def write(self, piece: memoryview) -> None:
-        """Check and spool a piece."""
-        try:
-            rejected = self._receiving.feed(piece)
-        except OSError as error:
-            raise BodyRefused(_no_room(error)) from error
-        if rejected is not None:
-            reply = UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}")
-            raise BodyRefused(Refusal(422, reply))
-
-    async def finish(self, sum64: str) -> tuple[int, UploadReply]:
-        """Answer a whole body."""
-        return self._control.receive(self._session, self._round, self._receiving, sum64)
-
-    def discard(self, reason: str) -> None:
-        """Forget the body."""
-        self._control.abandon(self._session, self._round, self._receiving, reason)
-
-
-def _no_room(error: OSError) -> Refusal:
-    return Refusal(503, UploadReply(result="busy", reason=f"no room to spool: {error}"), retry_after_seconds=_BUSY_SECONDS)
-
-
 def _parse(model: type[Parsed], struct: Any) -> Parsed:
+    return _parsed(model.model_validate, struct)
+
+
+def _parse_json(model: type[Parsed], text: str) -> Parsed:
+    return _parsed(model.model_validate_json, text)
+
+
+def _parsed(validate: Callable[[Any], Parsed], given: Any) -> Parsed:
     try:
-        return model.model_validate(struct)
+        return validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the struct"

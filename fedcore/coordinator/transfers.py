@@ -12,13 +12,14 @@ import os
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from fedcore.coordinator.app import BodyRefused, Refusal
+from fedcore.coordinator.app import Announced, BodyRefused, Refusal
 from fedcore.coordinator.bodies import HEARD_SECONDS, PIECE_BYTES, Incomplete, Stalled, read_from, receive_body, send_file
 from fedcore.coordinator.connection import CONTINUE
 from fedcore.coordinator.head import HttpRefusal, response_head
 from fedcore.coordinator.held import HeldVersion
 from fedcore.coordinator.slots import Slots
 from fedcore.wire.checksum import Sum64
+from fedcore.wire.protocol import REPORT_HEADER, SUM64_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,8 @@ class TransferEndpoint:
         async with self._only(session, connection), self._uploads.taken(session):
             if self._uploading.get(session) is not connection:
                 raise Incomplete("a newer upload of this session has come")
-            sink = await self._app.upload(session, round_number, base, length)
+            announced = Announced(head.headers.get(REPORT_HEADER.lower(), ""), head.headers.get(SUM64_HEADER.lower(), ""))
+            sink = await self._app.upload(session, round_number, base, length, announced)
             if isinstance(sink, Refusal):
                 _refuse(sink)
             if head.expects_continue:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedcore.aggregation import Rejected, UpdateCheck
+from fedcore.coordinator.app import BodyRefused, Refusal
+from fedcore.engine.reasons import Result
+from fedcore.wire.protocol import UploadReply
 
 if TYPE_CHECKING:
     from fedcore.aggregation import Checked, Layout
+    from fedcore.coordinator.control import Control
     from fedcore.coordinator.spool import Spool, Spooled, Upload
+    from fedcore.wire.protocol import UpdateReport
 
-__all__ = ["Receiving", "Uploads"]
+__all__ = ["Receiving", "Sink", "Uploads", "no_room"]
+
+_BUSY_SECONDS = 2
 
 
 class Receiving:
@@ -81,3 +88,47 @@ class Uploads:
         """Forget bodies for rounds before this one: nobody will report them."""
         for session in [s for s, upload in self._by_session.items() if upload.round < round_number]:
             self.drop(session)
+
+
+class Sink:
+    """One body on its way from a pool thread into the spool: the server's `UploadSink`."""
+
+    def __init__(
+        self, control: Control, session: str, round_number: int, receiving: Receiving, report: UpdateReport | None, sum64: str
+    ) -> None:
+        self._control = control
+        self._session = session
+        self._round = round_number
+        self._receiving = receiving
+        self._report = report
+        self._sum64 = sum64
+
+    def room(self, size: int) -> memoryview | None:
+        """Return where in the spool the next bytes are best received."""
+        return self._receiving.file.room(size)
+
+    def write(self, piece: memoryview) -> None:
+        """Check and spool a piece."""
+        try:
+            rejected = self._receiving.feed(piece)
+        except OSError as error:
+            raise BodyRefused(no_room(error)) from error
+        if rejected is not None:
+            reply = UploadReply(result=str(Result.REJECTED), reason=f"{rejected.reason}: {rejected.detail}")
+            raise BodyRefused(Refusal(422, reply))
+
+    async def finish(self, sum64: str) -> tuple[int, UploadReply]:
+        """Answer a whole body."""
+        if self._sum64 and sum64 and sum64 != self._sum64:
+            self.discard("damaged")
+            return 503, UploadReply(result="busy", reason=f"the body came with the checksum {sum64}, not {self._sum64}; send it again")
+        return await self._control.receive(self._session, self._round, self._receiving, self._report, sum64)
+
+    def discard(self, reason: str) -> None:
+        """Forget the body."""
+        self._control.abandon(self._session, self._round, self._receiving, reason)
+
+
+def no_room(error: OSError) -> Refusal:
+    """Return the answer to who has to come again when there is space."""
+    return Refusal(503, UploadReply(result="busy", reason=f"no room to spool: {error}"), retry_after_seconds=_BUSY_SECONDS)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["Sum64"]
+__all__ = ["Sum64", "sum64"]
 
 _WORD_BYTES = 8
+_PIECE_BYTES = 2**20
 _MODULUS = 2**64
 
 
@@ -35,3 +36,11 @@ class Sum64:
     def hexdigest(self) -> str:
         """Return the sum so far, as 16 hex digits."""
         return f"{self._total % _MODULUS:016x}"
+
+
+def sum64(body: memoryview) -> str:
+    """Return the checksum of a whole body."""
+    total = Sum64()
+    for start in range(0, body.nbytes, _PIECE_BYTES):
+        total.update(body[start : start + _PIECE_BYTES])
+    return total.hexdigest()

@@ -6,6 +6,7 @@ end at 2**31 - 1, so larger counts travel as decimal strings, which the models r
 
 from __future__ import annotations
 
+import json
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
@@ -17,7 +18,9 @@ __all__ = [
     "MAX_TRAIN_SECONDS",
     "MAX_WAIT_SECONDS",
     "PROTOCOL",
+    "REPORT_HEADER",
     "RPC_PATH",
+    "SUM64_HEADER",
     "Base",
     "FaultCode",
     "HeartbeatReply",
@@ -35,6 +38,11 @@ __all__ = [
 
 PROTOCOL = "1"
 RPC_PATH = "/RPC2"
+REPORT_HEADER = "Fedcore-Report"
+"""An upload may bring its report along: then it is counted when it has come, and needs no ``fedcore.submit``."""
+SUM64_HEADER = "Fedcore-Sum64"
+"""What the body's checksum will be (`fedcore.wire.checksum`): with another one it is not taken."""
+_LONGEST_HEADER_BYTES = 8192
 MAX_WAIT_SECONDS = 60.0
 """Longest long poll. Proxies and load balancers commonly cut an idle connection after a minute or more."""
 INLINE_LIMIT_BYTES = 8 * 2**20
@@ -191,6 +199,11 @@ class UpdateReport(Message):
     upload: str = ""
     declined: str = Field("", max_length=512)
 
+    def to_header(self) -> str:
+        """Return the report as the value of `REPORT_HEADER`; an empty text if it is too long for that."""
+        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"))
+        return text if len(text) <= _LONGEST_HEADER_BYTES else ""
+
 
 class SubmitReply(Message):
     """The answer to ``fedcore.submit``: result is accepted, duplicate, stale or rejected; reason says why not."""
@@ -200,7 +213,11 @@ class SubmitReply(Message):
 
 
 class UploadReply(Message):
-    """The JSON body of every answer to ``PUT /v1/uploads/{round}``: ``upload`` on 201, ``result`` and ``reason`` otherwise."""
+    """The JSON body of every answer to ``PUT /v1/uploads/{round}``.
+
+    ``upload`` on 201 if the report is still to come, ``result`` and ``reason`` otherwise: an upload that brought its report along has the
+    result of a submit.
+    """
 
     upload: str = ""
     bytes: int = 0

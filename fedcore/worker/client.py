@@ -21,7 +21,7 @@ from fedcore.worker.connections import GONE, PIECE_BYTES, connect_to, send_piece
 from fedcore.worker.trust import BadCaFile, Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 __all__ = ["Client", "Download", "HttpRefused", "Transient", "Uploaded"]
@@ -70,11 +70,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """The answer to an upload, and the checksum of what was sent (None if the answer came before the end of the body)."""
+    """The answer to an upload, and whether it came after the whole body."""
 
     status: int
     reply: UploadReply
-    sum64: str | None
+    whole: bool
 
 
 class Client:
@@ -178,28 +178,33 @@ class Client:
             self._close()
             raise Transient(f"the weights end after {into.received} of {len(into.buffer)} bytes", heard=True)
 
-    def upload(self, round_number: int, base_id: str, body: memoryview, session: str) -> Uploaded:
-        """Send an update's file. Any status that `UploadReply` speaks of is an answer, not an error."""
-        sent: list[str | None] = [None]
+    def upload(
+        self, round_number: int, base_id: str, body: memoryview, session: str, announced: Mapping[str, str] | None = None
+    ) -> Uploaded:
+        """Send an update's file, with further headers. Any status that `UploadReply` speaks of is an answer, not an error."""
+        sent = False
 
         def send(connection: http.client.HTTPConnection) -> None:
+            nonlocal sent
             connection.putrequest("PUT", self._path(uploads_path(round_number)))
             connection.putheader("Authorization", f"Bearer {session}")
             connection.putheader("Fedcore-Base", base_id)
             connection.putheader("Content-Type", "application/octet-stream")
             connection.putheader("Content-Length", str(body.nbytes))
+            for name, value in (announced or {}).items():
+                connection.putheader(name, value)
             connection.endheaders()
-            sent[0] = send_pieces(connection, body)
+            sent = send_pieces(connection, body)
 
         response = self._exchange(send, _TRANSFER_SECONDS)
         answer = self._rest(response)
-        if sent[0] is None:  # the rest of the body is still owed on this connection
+        if not sent:  # the rest of the body is still owed on this connection
             self._close()
         spoken_of = {HTTPStatus.CREATED, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
         if response.status not in spoken_of:
             raise _failure(response, answer)
         try:
-            return Uploaded(response.status, UploadReply.model_validate_json(answer), sent[0])
+            return Uploaded(response.status, UploadReply.model_validate_json(answer), sent)
         except ValidationError:
             raise Transient(f"HTTP {response.status} with a body that is no upload's answer", heard=True) from None
 

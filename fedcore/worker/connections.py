@@ -14,7 +14,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation import PIECE_BYTES
-from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,26 +34,25 @@ def connect_to(host: str, port: int | None, context: ssl.SSLContext | None) -> h
     return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES, context=context)
 
 
-def send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> str | None:
-    """Send the body, and return its checksum; None if an answer came before its end, which is then not sent.
+def send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> bool:
+    """Send the body, and return whether all of it was sent: not if an answer came before its end.
 
-    After None the answer is read as usual, and the connection is of no further use. An answer is looked for while nothing more can be sent,
-    too: who has refused a body need not read it.
+    After False the answer is read as usual, and the connection is of no further use. An answer is looked for while nothing more can be
+    sent, too: who has refused a body need not read it.
     """
     sock = connection.sock
     timeout = sock.gettimeout()
     readable, movable = select.poll(), select.poll()
     readable.register(sock, select.POLLIN)
     movable.register(sock, select.POLLIN | select.POLLOUT)
-    checksum = Sum64()
     sock.setblocking(False)
     try:
         for start in range(0, body.nbytes, PIECE_BYTES):
-            piece = unsent = body[start : start + PIECE_BYTES]
+            unsent = body[start : start + PIECE_BYTES]
             while unsent:
                 if readable.poll(0):
                     if _answer_begun(connection):
-                        return None
+                        return False
                     continue
                 try:
                     unsent = unsent[sock.send(unsent) :]
@@ -62,11 +60,10 @@ def send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> str
                     if not movable.poll(None if timeout is None else timeout * 1000):
                         raise TimeoutError("the other side does not read") from None
                 except GONE:
-                    return None  # refused half-way, the answer may lie in the receive buffer; if it does not, reading it meets this again
-            checksum.update(piece)
+                    return False  # refused half-way, the answer may lie in the receive buffer; if it does not, reading it meets this again
     finally:
         sock.settimeout(timeout)
-    return checksum.hexdigest()
+    return True
 
 
 def shut(connection: http.client.HTTPConnection) -> None:

@@ -171,7 +171,7 @@ class Worker:
         round_number, base_id = held.key
         began = time.monotonic()
         with pulse.busy(None):
-            uploaded = self._session.upload(round_number, base_id, held.file.body)
+            uploaded = self._session.upload(round_number, base_id, held.file.body, held.report)
         sent = time.monotonic() - began
         if not uploaded.upload:
             result, reason = uploaded.result or Result.REJECTED, uploaded.reason

@@ -19,9 +19,12 @@ from tenacity.nap import sleep_using_event
 
 from fedcore import __version__
 from fedcore.log import log_event
+from fedcore.wire.checksum import sum64
 from fedcore.wire.protocol import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
+    REPORT_HEADER,
+    SUM64_HEADER,
     Base,
     FaultCode,
     HeartbeatReply,
@@ -184,13 +187,15 @@ class Session:
             raise self._refused(refused, session) from refused
         return into.buffer
 
-    def upload(self, round_number: int, base_id: str, body: memoryview) -> UploadReply:
-        """Send an update's file; with an empty ``upload`` in the answer it was not taken, and ``result`` says why."""
+    def upload(self, round_number: int, base_id: str, body: memoryview, report: UpdateReport) -> UploadReply:
+        """Send an update's file with its report. ``upload`` in the answer says that the report was not looked at and is to be submitted."""
         session = self.id
+        checksum, said = sum64(body), report.to_header()
+        announced = {SUM64_HEADER: checksum, **({REPORT_HEADER: said} if said else {})}
 
         def attempt() -> Uploaded:
-            uploaded = self._client.upload(round_number, base_id, body, session)
-            if uploaded.reply.upload and uploaded.reply.sum64 not in {None, uploaded.sum64}:
+            uploaded = self._client.upload(round_number, base_id, body, session, announced)
+            if uploaded.reply.upload and uploaded.reply.sum64 not in {None, checksum}:
                 raise Transient("the upload arrived with another checksum", heard=True)
             return uploaded
 

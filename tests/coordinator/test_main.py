@@ -29,6 +29,7 @@ from fedcore.engine.reasons import EndReason, Phase
 from fedcore.report.lock import lock_run_dir
 from fedcore.report.rundir import EVENTS, read_events
 from fedcore.report.rundir import JOB as JOB_FILE
+from support.checksum import sum64
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
 from support.tls import certificate_files
 
@@ -327,6 +328,48 @@ def test_sigterm_ends_with_143_and_the_next_start_goes_on(start):
     assert worker.deliver(2, task["base"]["id"], save(model(2.0, values=1000))) == "accepted"
     assert worker.task()["kind"] == "stop"
     assert resumed.process.wait(20) == 0
+
+
+def reported(base, sum64="", samples=100, **more):
+    """Headers of an upload that brings its report along."""
+    said = {"base": base, "samples": samples, "seconds": 0.5, **more}
+    return [("Fedcore-Report", json.dumps(said)), *([("Fedcore-Sum64", sum64)] if sum64 else [])]
+
+
+def test_upload_that_brings_its_report_is_counted_once(start):
+    coordinator = start()
+    worker, task = first_round(coordinator)
+    base, body = task["base"]["id"], save(model(2.0, values=1000))
+    status, answer = worker.put(2, base, body, headers=reported(base, sum64(body)))
+    assert (status, answer["result"], answer["upload"], answer["bytes"]) == (201, "accepted", "", len(body))
+    assert worker.put(2, base, body, headers=reported(base, sum64(body)))[1]["result"] == "duplicate"
+    assert worker.task()["kind"] == "stop"
+    assert coordinator.process.wait(20) == 0
+    counted = [event for event in coordinator.events("update") if event["result"] == "accepted" and event["round"] == 2]
+    assert [(event["samples"], event["train_s"]) for event in counted] == [(100, 0.5)]
+
+
+def test_upload_whose_report_is_refused_is_not_counted(start):
+    coordinator = start()
+    worker, task = first_round(coordinator)
+    base, body = task["base"]["id"], save(model(2.0, values=1000))
+    refusals = [
+        worker.put(2, base, body, headers=[("Fedcore-Report", "{")]),
+        worker.put(2, base, body, headers=[("Fedcore-Report", '{"base": "x", "seconds": -1}')]),
+        worker.put(2, base, body, headers=reported(base, "0" * 16)),
+        worker.put(2, base, body, headers=reported("another")),
+        worker.put(2, base, body, headers=reported(base, samples=10**6)),
+    ]
+    assert [(status, answer["result"]) for status, answer in refusals] == [
+        (400, "bad_request"),
+        (400, "bad_request"),
+        (503, "busy"),
+        (409, "stale"),
+        (422, "rejected"),
+    ]
+    assert [answer["reason"].partition(":")[0] for _, answer in refusals[:2]] == ["Fedcore-Report"] * 2
+    assert "send it again" in refusals[2][1]["reason"]
+    assert worker.put(2, base, body, headers=reported(base, sum64(body)))[1]["result"] == "accepted"
 
 
 def test_deadline_of_the_run_does_not_count_the_time_that_it_lay_interrupted(start):

@@ -83,7 +83,7 @@ class App:
             raise RpcFault(FaultCode.UNKNOWN_SESSION, "register again")
         return {"params": len(params)}
 
-    async def upload(self, session, round_number, base, length):
+    async def upload(self, session, round_number, base, length, announced):
         return self.upload_answer or Sink(self)
 
     async def weights(self, session, version):

@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(status, json.dumps(reply).encode(), "application/json", close=True)
             return
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        script.note("PUT", (self.path, self.headers["Fedcore-Base"], body))
+        script.note("PUT", (self.path, self.headers["Fedcore-Base"], body, self.headers))
         status, reply, headers = script.uploads.popleft() if script.uploads else (201, None, {})
         if reply is None:
             reply = {"upload": f"u{len(script.calls)}", "bytes": len(body), "sum64": sum64(body)}

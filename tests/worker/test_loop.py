@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections import deque
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from fedcore.wire.protocol import UpdateReport
 from fedcore.worker.ending import EndWord
+from support.checksum import sum64
 
 
 def toy():
@@ -214,6 +217,28 @@ def test_an_upload_with_another_checksum_is_sent_again(server, start):
     assert len(server.of("PUT")) == 2
     server.stop_worker()
     run.end()
+
+
+def test_an_update_counted_with_its_upload_is_not_submitted(server, start):
+    server.uploads.append((201, {"result": "accepted", "bytes": 1}, {}))
+    server.give(server.train(1), server.train(2))
+    run = start(server.url)
+    server.wait_for(lambda: server.of("fedcore.submit"))
+    assert [params[1] for params in server.of("fedcore.submit")] == [2]
+    first, _ = server.of("PUT")
+    assert first[3]["Fedcore-Sum64"] == sum64(first[2])
+    report = json.loads(first[3]["Fedcore-Report"])
+    submitted = server.of("fedcore.submit")[0][2]
+    assert (report["base"], report["samples"]) == (submitted["base"], submitted["samples"])
+    server.stop_worker()
+    run.end()
+
+
+def test_a_report_that_is_too_long_for_a_header_follows_the_upload():
+    report = UpdateReport(base="x", samples=1, metrics={f"m\N{LATIN SMALL LETTER O WITH DIAERESIS}{n}": 0.5 for n in range(32)})
+    assert UpdateReport.model_validate_json(report.to_header()) == report
+    assert report.to_header().isascii()
+    assert UpdateReport(base="x", metrics={"m" * 9000: 1.0}).to_header() == ""
 
 
 def test_a_broken_download_goes_on_where_it_broke(server, start):
