@@ -1,6 +1,6 @@
 """Checks of updates, and their exact mean. Pure: files come in as callables, nothing here opens, waits or looks at a clock."""
 
-from fedcore.aggregation.check import PIECE_BYTES, Checked, Rejected, UpdateCheck, check_file
+from fedcore.aggregation.check import LONG_PIECE_BYTES, PIECE_BYTES, Checked, Rejected, UpdateCheck, check_file
 from fedcore.aggregation.dtypes import UnsupportedTensor, require_supported
 from fedcore.aggregation.exact import ExactMean, NoUpdates, UpdateRefused
 from fedcore.aggregation.grid import MAX_UPDATES, Grid, out_of_range
@@ -11,6 +11,7 @@ from fedcore.aggregation.workspace import Workspace
 
 __all__ = [
     "ALGORITHMS",
+    "LONG_PIECE_BYTES",
     "MAX_UPDATES",
     "PIECE_BYTES",
     "Aggregation",

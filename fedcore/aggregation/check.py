@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from fedcore.aggregation.dtypes import Element
 
-__all__ = ["PIECE_BYTES", "Checked", "ReadAt", "Rejected", "UpdateCheck", "check_file", "read_exactly"]
+__all__ = ["LONG_PIECE_BYTES", "PIECE_BYTES", "Checked", "ReadAt", "Rejected", "UpdateCheck", "check_file", "read_exactly"]
 
 PIECE_BYTES = 256 * 1024
-"""Unit of every transfer: half a cache, and few enough calls that their cost does not show."""
+"""Unit of a transfer by way of a buffer: half a cache, and few enough calls that their cost does not show."""
+LONG_PIECE_BYTES = 4 * PIECE_BYTES
+"""Unit where the whole body lies in memory: no cache holds that, so fewer calls are worth more."""
 
 ReadAt: TypeAlias = "Callable[[int, memoryview], int]"
 """``read_at(offset, buffer)`` fills the buffer from a file's ``offset`` on and returns the bytes read, as `os.preadv` does."""
@@ -173,8 +175,8 @@ class UpdateCheck:
             self._split.clear()
             first += 1
         whole = len(part) - len(part) % size
-        for start in range(0, whole, PIECE_BYTES):
-            self._look(part[start : min(whole, start + PIECE_BYTES)], first + start // size)
+        for start in range(0, whole, LONG_PIECE_BYTES):
+            self._look(part[start : min(whole, start + LONG_PIECE_BYTES)], first + start // size)
         self._split += part[whole:]
 
     def _look(self, values: memoryview, first: int) -> None:

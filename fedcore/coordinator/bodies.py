@@ -1,4 +1,4 @@
-"""The data plane's inner loops: a body from a socket into a sink, a file into a socket, in pieces of 256 KiB.
+"""The data plane's inner loops: a body from a socket into a sink, a file into a socket, in pieces.
 
 They run in a thread of a small pool with the socket to themselves. Sockets, checksums, files and numpy let go of the interpreter's lock on
 pieces of this size, so bodies move side by side while the loop goes on answering polls.
@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from fedcore.aggregation import PIECE_BYTES
+from fedcore.aggregation import LONG_PIECE_BYTES, PIECE_BYTES
 from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 ReadPiece: TypeAlias = "Callable[[int, int], memoryview]"
-"""Returns up to so many bytes, at most a piece, from an offset on; they hold until the same thread's next call. None at the end."""
+"""Returns up to so many bytes from an offset on; they hold until the same thread's next call. None at the end."""
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 """How often a moving body counts as a sign of life."""
@@ -133,10 +133,9 @@ def receive_body(sock: socket.socket, first: bytes, length: int, sink: UploadSin
     pulse = _Pulse(heard, pace)
     checksum, received = Sum64(), 0
     while received < length:
-        size = min(PIECE_BYTES, length - received)
-        piece = sink.room(size)
+        piece = sink.room(min(LONG_PIECE_BYTES, length - received))
         if piece is None:
-            piece = buffer[:size]
+            piece = buffer[: min(PIECE_BYTES, length - received)]
         filled = 0
         if received < len(first):
             filled = min(len(first) - received, len(piece))
@@ -196,7 +195,7 @@ def send_file(sock: socket.socket, head: bytes, read: ReadPiece, start: int, len
         if sent == length:
             return
         try:
-            pending = read(start + sent, min(PIECE_BYTES, length - sent))
+            pending = read(start + sent, min(LONG_PIECE_BYTES, length - sent))
         except OSError as error:
             # The head is out: anything else sent now would be taken for weights.
             raise Incomplete(str(error)) from error
@@ -210,7 +209,7 @@ def read_from(file: int) -> ReadPiece:
 
     def read(offset: int, size: int) -> memoryview:
         buffer = _buffer()
-        return buffer[: os.preadv(file, [buffer[:size]], offset)]
+        return buffer[: os.preadv(file, [buffer[: min(size, PIECE_BYTES)]], offset)]
 
     return read
 

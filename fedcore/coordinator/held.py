@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fedcore.aggregation import PIECE_BYTES
+from fedcore.aggregation import LONG_PIECE_BYTES
 
 if TYPE_CHECKING:
     from fedcore.coordinator.bodies import ReadPiece
@@ -31,14 +31,14 @@ class HeldVersion:
         if size > HELD_BYTES:
             return None
         if tag != self._tag:
-            self._tag, self._room, self._there = tag, self._free_room(size), [False] * -(-size // PIECE_BYTES)
+            self._tag, self._room, self._there = tag, self._free_room(size), [False] * -(-size // LONG_PIECE_BYTES)
         # The reader looks at the memory from now on, so that it is not taken for the next version before the reader is done.
         whole, there = memoryview(self._room), self._there
 
         def read(offset: int, most: int) -> memoryview:
-            number, inside = divmod(offset, PIECE_BYTES)
-            start = number * PIECE_BYTES
-            piece = whole[start : start + PIECE_BYTES]
+            number, inside = divmod(offset, LONG_PIECE_BYTES)
+            start = number * LONG_PIECE_BYTES
+            piece = whole[start : start + LONG_PIECE_BYTES]
             if not there[number]:  # two threads may find it so at once: they read the same bytes to the same place
                 if os.preadv(file, [piece], start) < len(piece):
                     return piece[:0]

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from fedcore.aggregation import LONG_PIECE_BYTES
 from fedcore.wire.protocol import RPC_PATH, Base, UploadReply, uploads_path
 from fedcore.wire.xmlrpc import BadXml, encode_call, parse_response
-from fedcore.worker.connections import GONE, PIECE_BYTES, connect_to, send_pieces, shut
+from fedcore.worker.connections import GONE, connect_to, send_pieces, shut
 from fedcore.worker.trust import BadCaFile, Trust
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Client:
             raise Transient(f"{response.length} bytes of weights announced, {expected} expected", heard=True)
         try:
             with memoryview(into.buffer) as view:
-                while count := response.readinto(view[into.received : into.received + PIECE_BYTES]):
+                while count := response.readinto(view[into.received : into.received + LONG_PIECE_BYTES]):
                     into.received += count
             response.read()  # marks the response as done, so that the connection can be used again
         except (OSError, http.client.HTTPException) as error:

@@ -1,7 +1,4 @@
-"""One connection of a worker, plain or over TLS: how a long body is sent, broken off, and answered before its end.
-
-Bodies go in pieces of 256 KiB: the kernel, TLS and checksums work on what is still in the processor's cache.
-"""
+"""One connection of a worker, plain or over TLS: how a long body is sent, broken off, and answered before its end."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from fedcore.aggregation import PIECE_BYTES
+from fedcore.aggregation import LONG_PIECE_BYTES
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["GONE", "PIECE_BYTES", "connect_to", "send_pieces", "shut"]
+__all__ = ["GONE", "connect_to", "send_pieces", "shut"]
 
 GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """What a send or a read raises when the other side has closed the connection."""
@@ -30,8 +27,8 @@ _RECORD_BYTES = 16 * 1024
 def connect_to(host: str, port: int | None, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
     """Return a connection that is made when it is first used."""
     if context is None:
-        return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES)
-    return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, blocksize=PIECE_BYTES, context=context)
+        return http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS, blocksize=LONG_PIECE_BYTES)
+    return http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, blocksize=LONG_PIECE_BYTES, context=context)
 
 
 def send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> bool:
@@ -47,8 +44,8 @@ def send_pieces(connection: http.client.HTTPConnection, body: memoryview) -> boo
     movable.register(sock, select.POLLIN | select.POLLOUT)
     sock.setblocking(False)
     try:
-        for start in range(0, body.nbytes, PIECE_BYTES):
-            unsent = body[start : start + PIECE_BYTES]
+        for start in range(0, body.nbytes, LONG_PIECE_BYTES):
+            unsent = body[start : start + LONG_PIECE_BYTES]
             while unsent:
                 if readable.poll(0):
                     if _answer_begun(connection):

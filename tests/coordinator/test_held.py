@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from fedcore.aggregation import PIECE_BYTES
+from fedcore.aggregation import LONG_PIECE_BYTES
 from fedcore.coordinator.held import HELD_BYTES, HeldVersion
 
-SIZE = 2 * PIECE_BYTES + 1000
+SIZE = 2 * LONG_PIECE_BYTES + 1000
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def version(tmp_path):
 def whole(read, start=0, size=SIZE):
     parts = []
     while start < size:
-        parts.append(bytes(read(start, PIECE_BYTES)))
+        parts.append(bytes(read(start, LONG_PIECE_BYTES)))
         start += len(parts[-1])
     return b"".join(parts)
 
@@ -43,7 +43,7 @@ def test_file_is_read_once_whoever_asks(version, monkeypatch):
     assert whole(held.reader("v1", file, SIZE)) == content
 
 
-@pytest.mark.parametrize("start", [1, PIECE_BYTES - 1, PIECE_BYTES, SIZE - 1])
+@pytest.mark.parametrize("start", [1, LONG_PIECE_BYTES - 1, LONG_PIECE_BYTES, SIZE - 1])
 def test_range_may_begin_anywhere(version, start):
     file, content = version("v1")
     assert whole(HeldVersion().reader("v1", file, SIZE), start) == content[start:]
