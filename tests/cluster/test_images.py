@@ -43,4 +43,4 @@ def test_images_differ(checkout):
 
 def test_what_builds_see_is_what_dockerignore_names():
     seen = {path.relative_to(images.ROOT).parts[0] for path in images.context()}
-    assert seen == {"fedcore", "operator", "images", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"}
+    assert seen == {"fedcore", "operator", "images", "pyproject.toml", "hatch_build.py", "requirements.lock", "README.md", "LICENSE"}

@@ -64,7 +64,7 @@ def assert_failed_with_the_last_version_intact(done, rounds):
 
 
 def test_no_room_for_the_next_version(runs, disk):
-    disk(runs.run_dir, 700_000)  # an update of 200 kB in the spool, versions 0 and 1, and not all of version 2
+    disk(runs.run_dir, 700_000)  # versions of 200 kB each, one after the other kept
     done = runs.run()
     assert_failed_with_the_last_version_intact(done, done.summary["rounds_completed"])
     assert done.summary == json.loads(done.stdout)
@@ -110,10 +110,10 @@ def test_a_disk_that_is_full_from_the_start(runs, disk):
 def test_a_full_spool_only_makes_uploads_wait(runs, disk):
     runs.run_dir.mkdir()
     (runs.run_dir / "runner.lock").touch()  # else a directory that holds no run
-    ballast = fill(disk(runs.run_dir / "spool", 1_000_000))
+    ballast = fill(disk(runs.run_dir / "spool", 200_000_000))
     # The coordinator clears its spool at its start: what is to stay has to be open, and loses its name.
     held = ballast.open("rb")
-    process = runs.start()
+    process = runs.start({"spec.task.parameters.values": "10000000"})  # 40 MB: more than the spool keeps in memory
     log = runs.run_dir / "logs" / "worker-0.log"
     wait_for_text(log, "HTTP 503")
     assert not (runs.run_dir / "versions" / "000000.json").exists()
