@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _rank(item) and not item.get_closest_marker("timeout"):
             seconds = LONG_SECONDS if item.get_closest_marker("long") else TEST_SECONDS
-            item.add_marker(pytest.mark.timeout(seconds, func_only=True))
+            # By a signal: the test fails and the rest goes on. The other method ends the whole process, and the cluster with it.
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True, method="signal"))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
