@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedcore_operator.io.kube import Kube, Reply
     from fedcore_operator.plan.children import Manifest
     from fedcore_operator.runtime.cache import Cache, Key
-    from fedcore_operator.runtime.pace import Pace
+    from fedcore_operator.runtime.pace import Gate
 
 __all__ = ["Actor", "Memory", "Outcome", "Trouble"]
 
@@ -70,12 +70,11 @@ class Outcome:
 class Actor:
     """Does the actions of one job; all jobs share the calls at once, and the pace of creations."""
 
-    def __init__(self, kube: Kube, cache: Cache, credentials: Credentials, pace: Pace, clock: Callable[[], float]) -> None:
+    def __init__(self, kube: Kube, cache: Cache, credentials: Credentials, gate: Gate) -> None:
         self._kube = kube
         self._cache = cache
         self._credentials = credentials
-        self._pace = pace
-        self._clock = clock
+        self._gate = gate
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def act(self, key: Key, job: Job, actions: Iterable[Action], memory: Memory) -> Outcome:
@@ -127,7 +126,7 @@ class Actor:
             return await ask(*given, **named)
 
     async def _make(self, manifest: Manifest) -> Reply:
-        await asyncio.sleep(self._pace.turn(self._clock()))
+        await self._gate.wait()
         return await self._call(self._kube.create, manifest)
 
     def _keep(self, key: Key, reply: Reply) -> None:

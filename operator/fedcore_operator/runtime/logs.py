@@ -23,6 +23,7 @@ def set_up_logs(settings: Settings) -> None:
     root.handlers = [_Lines()]
     # At info, kopf tells each watch that ends and begins anew, as it does every five minutes; events of ours tell what matters.
     root.setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # two lines for each event of a watch, all alike
 
 
 class _Lines(logging.Handler):

@@ -22,7 +22,7 @@ from fedcore_operator.runtime.check import problems
 from fedcore_operator.runtime.handlers import event_source
 from fedcore_operator.runtime.leader import LEASE_SECONDS, Leader
 from fedcore_operator.runtime.logs import set_up_logs
-from fedcore_operator.runtime.pace import Pace
+from fedcore_operator.runtime.pace import Gate, Pace
 from fedcore_operator.runtime.poller import Poller
 from fedcore_operator.runtime.queue import Queue
 from fedcore_operator.runtime.worker import Worker, serve
@@ -89,7 +89,7 @@ class _Process:
         self._leader = Leader(kube, settings.operator_namespace, f"{settings.operator_pod}_{os.getpid()}", self._clock)
         self._session = aiohttp.ClientSession()
         self._poller = Poller(self._session, self._queue, settings.progress_poll_seconds, self._clock)
-        actor = Actor(kube, self._cache, credentials, Pace(_CREATIONS_A_SECOND), self._clock)
+        actor = Actor(kube, self._cache, credentials, Gate(Pace(_CREATIONS_A_SECOND), self._clock))
         self._worker = Worker(kube, self._cache, self._queue, actor, self._poller, settings, self._clock)
 
     async def run(self) -> int:

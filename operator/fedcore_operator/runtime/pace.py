@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Gate", "Pace"]
 
 
 class Pace:
-    """Turns at even distances, first come, first served. It has no clock: it is told the time and says how long to wait."""
+    """Turns at even distances. It has no clock: it is told the time and says how long to wait."""
 
     def __init__(self, per_second: float) -> None:
         self._distance = 1.0 / per_second
@@ -17,3 +23,18 @@ class Pace:
         at = max(now, self._free_at)
         self._free_at = at + self._distance
         return at - now
+
+
+class Gate:
+    """Lets one after the other through, first come, first served, each at its turn."""
+
+    def __init__(self, pace: Pace, clock: Callable[[], float]) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._first = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Wait for the next turn."""
+        # Turns are taken one by one: were they all taken at once, those that a busy moment has delayed would come in a burst after it.
+        async with self._first:
+            await asyncio.sleep(self._pace.turn(self._clock()))

@@ -8,7 +8,7 @@ import pytest
 from fedcore_operator.runtime import poller as polling
 from fedcore_operator.runtime.backlog import Backlog
 from fedcore_operator.runtime.cache import Key
-from fedcore_operator.runtime.pace import Pace
+from fedcore_operator.runtime.pace import Gate, Pace
 from fedcore_operator.runtime.poller import Poller
 from fedcore_operator.runtime.queue import Queue
 
@@ -31,6 +31,29 @@ def test_what_was_not_used_is_not_saved_up():
     assert pace.turn(100.0) == 0.0
     assert pace.turn(100.0) == pytest.approx(0.02)
     assert pace.turn(100.01) == pytest.approx(0.03)
+
+
+def test_a_busy_moment_is_followed_by_no_burst(monkeypatch):
+    """Here every wait takes a second longer than it was to."""
+    clock = SimpleNamespace(now=0.0)
+    passed = []
+
+    async def late(seconds):
+        clock.now += seconds + (1.0 if seconds else 0.0)
+
+    async def scenario():
+        gate = Gate(Pace(50), lambda: clock.now)
+
+        async def one():
+            await gate.wait()
+            passed.append(clock.now)
+
+        await asyncio.gather(*(one() for _ in range(40)))
+
+    monkeypatch.setattr(asyncio, "sleep", late)
+    asyncio.run(scenario())
+    assert len(passed) == 40
+    assert max(passed.count(at) for at in passed) <= 2, "the one that was late, and the one whose turn it was by then"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fedcore_operator.io.credentials import Credentials
 from fedcore_operator.io.kube import Reply
 from fedcore_operator.runtime.actor import PODS_A_PASS, Actor, Trouble
 from fedcore_operator.runtime.cache import Cache, Key
-from fedcore_operator.runtime.pace import Pace
+from fedcore_operator.runtime.pace import Gate, Pace
 from fedcore_operator.runtime.queue import Queue
 from fedcore_operator.runtime.worker import Worker
 from support.cluster_model import SETTINGS, Cluster
@@ -101,7 +101,7 @@ def passes(api, times=1):
     async def look():
         clock = asyncio.get_running_loop().time
         cache, queue = Cache(clock), Queue(clock)
-        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Pace(1000), clock), NoPolls(), SETTINGS, clock)
+        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Gate(Pace(1000), clock)), NoPolls(), SETTINGS, clock)
         for _ in range(times):
             await worker.look_at(Key(api.job["metadata"]["namespace"], api.job["metadata"]["name"]) if api.job else Key("lab", "mnist"))
 
