@@ -74,13 +74,13 @@ class Kubelet:
         job = self.jobs[key]
         final = {"schema": 1, "final": True, "reason": "Completed", "message": f"{ROUNDS} rounds", "rounds": ROUNDS, "metrics": {}}
         stopped = {"schema": 1, "reason": "stopped"}
-        for name, phase in sorted(job.pods.items()):
-            if phase == "Running":
-                role = "coordinator" if "-coordinator-" in name else "worker"
-                message = json.dumps(final if role == "coordinator" else stopped)
-                now = _now()
-                ended = {"exitCode": 0, "reason": "Completed", "message": message, "startedAt": now, "finishedAt": now}
-                await self._patch(key[0], name, {"phase": "Succeeded", "containerStatuses": [_container(role, {"terminated": ended})]})
+        calls = []
+        for name in sorted(name for name, phase in job.pods.items() if phase == "Running"):
+            role = "coordinator" if "-coordinator-" in name else "worker"
+            message = json.dumps(final if role == "coordinator" else stopped)
+            ended = {"exitCode": 0, "reason": "Completed", "message": message, "startedAt": _now(), "finishedAt": _now()}
+            calls.append(self._patch(key[0], name, {"phase": "Succeeded", "containerStatuses": [_container(role, {"terminated": ended})]}))
+        await asyncio.gather(*calls)
 
     async def start(self) -> None:
         """Be ready to answer polls."""
