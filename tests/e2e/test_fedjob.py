@@ -169,6 +169,19 @@ def test_a_job_that_is_deleted_ends_the_watching(job, fedjob):
     assert "deleted before its end" in fedjob.ended(process, 1)[1]
 
 
+def test_a_job_that_ends_and_is_deleted_at_once_has_ended(job, fedjob):
+    process = fedjob.start("watch", NAME)
+    lines = Lines(process)
+    lines.until("job_status phase=Running")
+    job.write({"phase": "Degraded"})
+    lines.until("job_status phase=Degraded")  # what happens from now on it will see, however late
+    process.send_signal(signal.SIGSTOP)
+    job.end("Failed", "QuorumLost")
+    job.cluster.kubectl("delete", "fj", NAME, f"--namespace={job.namespace}")
+    process.send_signal(signal.SIGCONT)
+    assert "✖ Failed: QuorumLost" in fedjob.ended(process, 3)[0]
+
+
 def test_why_names_what_a_pod_waits_for(job, fedjob):
     job.add_pod(0)
     told = fedjob("why", NAME)

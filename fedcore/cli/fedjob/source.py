@@ -118,6 +118,7 @@ class Follower:
         self._changes: SimpleQueue[tuple[str, str, Any]] = SimpleQueue()
         self._known = _Known()
         self._listed: set[str] = set()
+        self._last: dict[str, Any] | None = None
         self._stopped = threading.Event()
         self.trouble: ApiTrouble | None = None
         """Why the job cannot be seen at the moment."""
@@ -134,20 +135,21 @@ class Follower:
         self._stopped.set()
 
     def wait(self, seconds: float) -> Scene | None:
-        """Return what is known after the next change, at the latest after this long; None if the job is gone or not all was seen yet."""
+        """Return what is known after the next change, at the latest after this long; None while not all was seen yet.
+
+        Of a job that is gone that is how it stood last: with ``ttlSecondsAfterFinished: 0`` its end and its deletion come together.
+        """
         try:
             self._take(*self._changes.get(timeout=seconds))
             while True:
                 self._take(*self._changes.get_nowait())
         except Empty:
             pass
-        job = next(iter(self._known.jobs.values()), None)
-        self.gone = "jobs" in self._listed and job is None
-        return (
-            None
-            if job is None or len(self._listed) < len(fields(_Known))
-            else set_scene(job, self._known.pods.values(), self._known.events.values())
-        )
+        job = next(iter(self._known.jobs.values()), self._last)
+        self.gone = "jobs" in self._listed and not self._known.jobs
+        if job is None or len(self._listed) < len(fields(_Known)):
+            return None
+        return set_scene(job, self._known.pods.values(), self._known.events.values())
 
     def _take(self, kind: str, change: str, what: Any) -> None:
         if change == "TROUBLE":
@@ -157,6 +159,7 @@ class Follower:
         self._listed.add(kind)
         if kind == "jobs":
             self.trouble = None
+            self._last = what if change != "LIST" else next(iter(what), self._last)
         objects: Objects = getattr(self._known, kind)
         if change == "LIST":
             objects.clear()

@@ -127,7 +127,7 @@ def _follow(view: View, source: Source, first: Scene, deadline: float | None) ->
         found = follower.wait(view.refresh_seconds or _LOOK_SECONDS)
         now = time.monotonic()
         seen_at = seen_at if follower.trouble is not None else now
-        if follower.gone or (found is not None and found.uid != scene.uid):
+        if (follower.gone and (found is None or found.end is None)) or (found is not None and found.uid != scene.uid):
             raise Trouble(f"job {scene.name} was deleted before its end", _DELETED)
         if follower.trouble is not None and now - seen_at > _UNREACHABLE_SECONDS:
             raise Trouble(f"job {scene.name} cannot be seen any more; it goes on without us: {follower.trouble}", UNREACHABLE)
