@@ -57,7 +57,7 @@ class Reply:
     def __init__(self, code: int, body: Mapping[str, Any]) -> None:
         details = body.get("details") or {}
         causes = details.get("causes") or () if isinstance(details, dict) else ()
-        message = str(body.get("message") or "") if body.get("kind") == "Status" or code >= 400 else ""
+        message = str(body.get("message") or "") if body.get("kind") == "Status" or not 200 <= code < 400 else ""
         self.body = body
         self.answer = Answer(code, message, tuple(str(cause.get("reason", "")) for cause in causes))
 
