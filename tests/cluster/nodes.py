@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.cluster.commands import wait_until
 from tests.cluster.controlplane import ApiServer
 from tests.cluster.machine import Machine
-from tests.cluster.network import PODS, SERVICES, Addresses
+from tests.cluster.network import FIRST_SERVICE, PODS, SERVICES, Addresses
 from tests.cluster.sandbox import SANDBOX_IMAGE, sandbox_archive
 from tests.cluster.slots import Slot, control_groups
 
@@ -51,8 +51,10 @@ def start_node(machine: Machine, number: int, slot: Slot, server: ApiServer) -> 
 def start_policies(machine: Machine, number: int, server: ApiServer, addresses: Addresses) -> None:
     """Start what enforces network policies on a node that is known to the API, and wait until it does.
 
-    kube-router looks for its node once and gives up. Unnoticed, that would leave every policy without effect.
+    kube-router looks for its node once and gives up. Unnoticed, that would leave every policy without effect. It comes after kube-proxy's
+    first pass: if both change the packet filter at once, that pass fails, and may not be repeated for minutes.
     """
+    wait_until(f"services of {machine.name}", lambda: f"{FIRST_SERVICE}/32" in machine.run("iptables-save", "--table=nat"), seconds=60)
     kubeconfig = server.authority.kubeconfig(machine.home / "router.kubeconfig", server.url, "/O=system:masters/CN=kube-router")
     machine.start(
         "router",
