@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.commands import wait_until
 from tests.cluster.kubernetes import Kubernetes
 
 CHART = Path(__file__).parents[2] / "charts/fedcore"
@@ -20,14 +21,47 @@ class Installed:
 
     def kill(self):
         """Take the operator's pod away at once; its Deployment makes another."""
-        pods = "app.kubernetes.io/component=operator,pod-template-hash"
-        self.cluster.kubectl(
-            "delete", "pods", f"--selector={pods}", f"--namespace={self.namespace}", "--grace-period=0", "--force", "--wait=false"
-        )
+        self.cluster.kubectl("delete", "pods", *self._selected(), "--grace-period=0", "--force", "--wait=false")
+
+    def pod(self):
+        """Name of its pod."""
+        return self._pod()["metadata"]["name"]
+
+    def node(self):
+        """Name of the node it is on."""
+        return self._pod()["spec"]["nodeName"]
+
+    def wait_leads(self):
+        """Wait until the Lease is its pod's: a successor of one that was killed waits for the Lease to expire."""
+
+        def leads():
+            lease = self.cluster.get("lease/fedcore-operator", f"--namespace={self.namespace}")
+            pods = self.cluster.get("pods", *self._selected())["items"]
+            living = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+            holder = lease["spec"].get("holderIdentity") or ""
+            return len(living) == 1 and holder.startswith(f"{living[0]}_")
+
+        wait_until("the operator's Lease", leads)
+
+    def scale(self, replicas):
+        """Take the operator away, or bring it back: wait until that is so."""
+        deployment = f"deployment/{self.release}"
+        self.cluster.kubectl("scale", deployment, f"--replicas={replicas}", f"--namespace={self.namespace}")
+        if replicas:
+            self.cluster.kubectl("rollout", "status", deployment, f"--namespace={self.namespace}", "--timeout=90s", seconds=100)
+        else:
+            wait_until("no operator", lambda: not self.cluster.get("pods", *self._selected())["items"])
 
     def log(self):
         """What it said."""
         return self.cluster.kubectl("logs", f"deployment/{self.release}", f"--namespace={self.namespace}")
+
+    def _selected(self):
+        return "--selector=app.kubernetes.io/component=operator,pod-template-hash", f"--namespace={self.namespace}"
+
+    def _pod(self):
+        pods = self.cluster.get("pods", *self._selected())["items"]
+        return next(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
 
 
 def image_values(place, reference):

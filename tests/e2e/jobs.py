@@ -1,9 +1,11 @@
 """FederatedJobs for tests: apply one, and wait for what its status says."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fedcore.progress import Progress
 from fedcore.spec import Status
 from tests.cluster.commands import PATIENCE, wait_until
 from tests.cluster.errors import ClusterError
@@ -12,6 +14,7 @@ from tests.cluster.places import REPOSITORY
 
 SLOW_ROUNDS = 60
 """Of 0.4 s each at least."""
+_ASK = "import urllib.request as r; print(r.urlopen('http://localhost:9464/progress', timeout=5).read().decode())"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,46 @@ class Job:
     def delete_pod(self, name: str) -> None:
         """Delete a pod of the job without waiting for it."""
         self.kubectl("delete", "pod", f"{self.name}-{name}", "--wait=false")
+
+    def patch(self, spec: Manifest) -> None:
+        """Change fields of the job."""
+        self.kubectl("patch", "fj", self.name, "--type=merge", f"--patch={json.dumps({'spec': spec})}")
+
+    def pods(self) -> list[Manifest]:
+        """The job's pods."""
+        return list(self.get("pods", f"--selector=fedcore.dev/job={self.name}")["items"])
+
+    def evict(self, name: str) -> None:
+        """Ask the API for a pod's eviction, as a drain does; refused with 429 where the budget does not allow it."""
+        pod = f"{self.name}-{name}"
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.namespace}}
+        self.cluster.kubectl("create", "--raw", path, "--filename=-", stdin=json.dumps(eviction))
+
+    def ask(self) -> Progress:
+        """Ask the coordinator itself: the status has its answers ten seconds late."""
+        pod = self.status().coordinator.pod_name
+        return Progress.model_validate_json(self.cluster.kubectl("exec", f"--namespace={self.namespace}", pod, "--", "python", "-c", _ASK))
+
+    def wait_asked(self, number: int, *, seconds: float = PATIENCE) -> None:
+        """Wait until the coordinator itself says that a round is reached."""
+        said = ""
+
+        def reached() -> bool:
+            nonlocal said
+            try:
+                progress = self.ask()
+            except ClusterError as error:  # between two coordinators
+                said = str(error)
+                return False
+            said = f"round {progress.round}"
+            return progress.round >= number
+
+        try:
+            wait_until(f"round {number} of job {self.name}", reached, seconds=seconds)
+        except ClusterError as error:
+            error.add_note(said)
+            raise
 
     def condition(self, kind: str) -> tuple[str, str, str]:
         """Status, reason and message of a condition."""
@@ -82,21 +125,23 @@ class Job:
         return {one["reason"]: one.get("note", "") for one in items if one["regarding"].get("kind") == "FederatedJob"}
 
 
-def apply_slow_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest) -> Job:
-    """Apply a job whose rounds last as long on any machine, so that faults find it running. Its task comes by the pod template."""
-    source = (REPOSITORY / "tests/support/drift_task.py").read_text("utf-8")
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": {"drift_task.py": source}}, namespace=namespace
-    )
+def apply_slow_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest, *, pod: Manifest | None = None) -> Job:
+    """Apply a job whose rounds last as long on any machine, so that faults find it running. Its task comes by the pod template.
+
+    ``pod`` is laid over the template's spec.
+    """
+    sources = {f"{name}.py": (REPOSITORY / f"tests/support/{name}.py").read_text("utf-8") for name in ("drift_task", "doomed_task")}
+    cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": sources}, namespace=namespace)
     container = {
         "name": "worker",
         "env": [{"name": "PYTHONPATH", "value": "/task"}],
         "volumeMounts": [{"name": "task", "mountPath": "/task", "readOnly": True}],
+        "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "10m"}},
     }
-    template = {"spec": {"containers": [container], "volumes": [{"name": "task", "configMap": {"name": "task"}}]}}
-    task = {"entrypoint": "drift_task:task", "parameters": {"seconds": "0.4", "values": "100"}}
+    template = {"spec": {"containers": [container], "volumes": [{"name": "task", "configMap": {"name": "task"}}], **(pod or {})}}
+    task = {"entrypoint": "drift_task:task", "parameters": {"seconds": "0.4", "values": "100"}, **spec.get("task", {})}
     workers = {"replicas": 3, **spec.get("workers", {}), "template": template}
-    return apply_job(cluster, namespace, name, {"rounds": SLOW_ROUNDS, "task": task, **spec, "workers": workers})
+    return apply_job(cluster, namespace, name, {"rounds": SLOW_ROUNDS, **spec, "task": task, "workers": workers})
 
 
 def apply_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest) -> Job:

@@ -37,6 +37,8 @@ class Pod:
     """Mounted at /etc/fedcore/job."""
     secret: str = ""
     """Mounted at /etc/fedcore/join."""
+    claim: str = ""
+    """Mounted at /claim."""
     node: str = ""
 
     def manifest(self) -> Manifest:
@@ -49,6 +51,9 @@ class Pod:
         if self.secret:
             volumes.append({"name": "join", "secret": {"secretName": self.secret}})
             mounts.append({"name": "join", "mountPath": "/etc/fedcore/join"})
+        if self.claim:
+            volumes.append({"name": "claim", "persistentVolumeClaim": {"claimName": self.claim}})
+            mounts.append({"name": "claim", "mountPath": "/claim"})
         restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
         container = {
             "name": "main",
