@@ -33,24 +33,27 @@ SETTLING_SECONDS = 10
 """After a first pass, for the watches' first lists to be worked off too: the process is then as large as it gets."""
 
 
-def measure(jobs: int, pods: int, restarts: int, steady_seconds: int, folder: Path) -> dict[str, Any]:
+def measure(
+    jobs: int, pods: int, restarts: int, steady_seconds: int, folder: Path, *, settling_seconds: int = SETTLING_SECONDS
+) -> dict[str, Any]:
     """Apply ``jobs`` jobs of ``pods`` pods, restart the operator, let them run, end them; return the figures."""
     audit = Audit(folder / "audit", SYSTEM)
     with apiserver(folder / "apiserver", audit.arguments()) as cluster:
         cluster.kubectl("create", "namespace", SYSTEM)
         with cluster.namespace() as namespace, site(cluster, folder / "operator", SYSTEM) as place:
-            run = _Run(cluster, namespace, place, audit, jobs, pods)
+            run = _Run(cluster, namespace, place, audit, jobs, pods, settling_seconds)
             return asyncio.run(run.whole(restarts, steady_seconds))
 
 
 class _Run:
-    def __init__(self, cluster: Kubernetes, namespace: str, place: Site, audit: Audit, jobs: int, pods: int) -> None:
+    def __init__(self, cluster: Kubernetes, namespace: str, place: Site, audit: Audit, jobs: int, pods: int, settling: int) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._place = place
         self._audit = audit
         self._jobs = jobs
         self._pods = pods
+        self._settling = settling
 
     async def whole(self, restarts: int, steady_seconds: int) -> dict[str, Any]:
         figures: dict[str, Any] = {"jobs": self._jobs, "pods": self._jobs * self._pods, **_machine()}
@@ -112,15 +115,16 @@ class _Run:
     async def _first_pass(self, operator: Operator, began: float) -> dict[str, Any]:
         """From the start of the process until each job was looked at once."""
         await asyncio.to_thread(operator.wait_until, "first pass", lambda: operator.events("first_pass_over"), SECONDS)
-        seconds = time.monotonic() - began
+        seconds, spent = time.monotonic() - began, _cpu_seconds(operator)
         (said,) = operator.events("first_pass_over")
         assert said["jobs"] == self._jobs
-        await asyncio.sleep(SETTLING_SECONDS)
+        await asyncio.sleep(self._settling)
         calls = self._audit.since()
         _say(f"first pass {seconds:.1f} s, {said['seconds']} s of it after taking the Lease")
         return {
             "seconds": round(seconds, 2),
             "after_lease_s": said["seconds"],
+            "cpu_s": round(spent, 1),
             "calls_per_job": per_job(calls, self._jobs),
             **_memory(operator),
         }

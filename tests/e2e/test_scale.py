@@ -33,7 +33,7 @@ def test_two_hundred_jobs_and_ten_thousand_pods(apiserver, tmp_path, capsys):
 @pytest.mark.apiserver
 def test_a_few_jobs_with_a_restart(apiserver, tmp_path):
     """The same in small, so that the figures can be had when they are wanted."""
-    _check(measure(jobs=4, pods=5, restarts=1, steady_seconds=5, folder=tmp_path), 4)
+    _check(measure(jobs=4, pods=5, restarts=1, steady_seconds=1, folder=tmp_path, settling_seconds=1), 4)
 
 
 @pytest.mark.long
