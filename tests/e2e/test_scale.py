@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.jobs import apply_job
+from tests.e2e.jobs import Job, apply_job
 from tests.e2e.scale import measure
 
 MIB_ALLOWED = 512
@@ -42,7 +42,10 @@ def test_a_few_jobs_with_a_restart(apiserver, tmp_path):
 def test_fifteen_jobs_of_two_workers_applied_at_once(operator, cluster, namespace, capsys):
     count = 15
     before, began = _writes(cluster), time.monotonic()
-    jobs = [apply_job(cluster, namespace, f"many-{number}", {"workers": {"replicas": 2}}) for number in range(count)]
+    jobs = [Job(cluster, namespace, f"many-{number}") for number in range(count)]
+    spec = {"rounds": 5, "task": {"entrypoint": "fedcore.tasks.mnist:numpy_task"}, "workers": {"replicas": 2}}
+    kind = {"apiVersion": "fedcore.dev/v1alpha1", "kind": "FederatedJob"}
+    cluster.apply(*({**kind, "metadata": {"name": job.name}, "spec": spec} for job in jobs), namespace=namespace)
     applied = time.monotonic() - began
     ends, reasons = [], []
     for job in jobs:
