@@ -122,18 +122,22 @@ class Job:
     def events(self) -> dict[str, str]:
         """Note of the last event of each reason."""
         items = self.get("events.v1.events.k8s.io")["items"]
-        return {one["reason"]: one.get("note", "") for one in items if one["regarding"].get("kind") == "FederatedJob"}
+        ours = {"kind": "FederatedJob", "name": self.name}
+        return {one["reason"]: one.get("note", "") for one in items if ours.items() <= one["regarding"].items()}
 
 
-def apply_slow_job(cluster: Kubernetes, namespace: str, name: str, spec: Manifest, *, pod: Manifest | None = None) -> Job:
+def apply_slow_job(
+    cluster: Kubernetes, namespace: str, name: str, spec: Manifest, *, pod: Manifest | None = None, command: list[str] | None = None
+) -> Job:
     """Apply a job whose rounds last as long on any machine, so that faults find it running. Its task comes by the pod template.
 
-    ``pod`` is laid over the template's spec.
+    ``pod`` is laid over the template's spec; ``command`` is what the workers run instead of their own.
     """
     sources = {f"{name}.py": (REPOSITORY / f"tests/support/{name}.py").read_text("utf-8") for name in ("drift_task", "doomed_task")}
     cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": sources}, namespace=namespace)
     container = {
         "name": "worker",
+        **({} if command is None else {"command": command}),
         "env": [{"name": "PYTHONPATH", "value": "/task"}],
         "volumeMounts": [{"name": "task", "mountPath": "/task", "readOnly": True}],
         "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "10m"}},
