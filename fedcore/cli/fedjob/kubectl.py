@@ -75,7 +75,10 @@ def _context(program: str, target: Target) -> tuple[str, str]:
     if target.kubeconfig is not None and not target.kubeconfig.is_file():
         raise Trouble(f"--kubeconfig: there is no file {target.kubeconfig}", USAGE)
     command = [program, "config", "view", "--minify", "--output=json", *target.flags]
-    view = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    try:
+        view = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise Trouble(f"kubectl has not read its configuration within {_SECONDS} s", USAGE) from None
     if view.returncode != 0:
         raise Trouble(_no_context(target, view.stderr), USAGE)
     config: dict[str, Any] = json.loads(view.stdout)
