@@ -6,10 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.commands import PATIENCE
 from tests.cluster.kubernetes import Kubernetes
 from tests.cluster.places import REPOSITORY
-
-SECONDS = 150
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,6 @@ class Fedjob:
     @staticmethod
     def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
         """Wait for its end; return what it printed on stdout and on stderr."""
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
         return out, err

@@ -73,7 +73,7 @@ def jobs(operator, cluster, namespace, fedjob, watchers):
     ]
     by_name = {job.name: job for job in applied}
     for name in ("good", "spent"):
-        watchers[name] = fedjob.start("watch", name, "--timeout=2m")
+        watchers[name] = fedjob.start("watch", name, "--timeout=10m")
     by_name["lost"].wait_quorum()
     by_name["lost"].delete_pod("worker-1-1")
     yield by_name
@@ -143,7 +143,7 @@ def test_a_job_is_not_accepted_and_says_why(jobs, operator, fedjob, name, reason
 
 def note_of(job, reason):
     """Return what an event says; it is posted a moment after the status."""
-    wait_until(f"event {reason} of {job.name}", lambda: reason in job.events(), seconds=30)
+    wait_until(f"event {reason} of {job.name}", lambda: reason in job.events())
     return job.events()[reason]
 
 
