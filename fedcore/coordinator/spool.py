@@ -116,7 +116,8 @@ class Spool:
         self._folder = folder
         self._free: list[SpoolFile] = []
         self._made = 0
-        self._free_memory: list[SpoolMemory] = []
+        self._free_memory: dict[int, list[SpoolMemory]] = {}
+        """By capacity. Updates of one model are of one size, or of two or three."""
         self._memory_left = memory_bytes
 
     def take(self, size_bytes: int) -> Spooled:
@@ -130,18 +131,23 @@ class Spool:
         return self._take_memory(size_bytes) or self._take_file()
 
     def _take_memory(self, size_bytes: int) -> SpoolMemory | None:
-        fitting = [memory for memory in self._free_memory if memory.capacity >= size_bytes]
-        if fitting:
-            memory = min(fitting, key=lambda memory: memory.capacity)
-            self._free_memory.remove(memory)
+        fitting = min((capacity for capacity in self._free_memory if capacity >= size_bytes), default=None)
+        if fitting is not None:
+            memory = self._pop_memory(fitting)
             memory.position = 0
             return memory
-        while size_bytes > self._memory_left and self._free_memory:
-            self._memory_left += self._free_memory.pop().capacity  # bodies of another size: too small for this one
+        while size_bytes > self._memory_left and self._free_memory:  # what is free is too small, and makes way
+            self._memory_left += self._pop_memory(next(iter(self._free_memory))).capacity
         if size_bytes > self._memory_left:
             return None
         self._memory_left -= size_bytes
         return SpoolMemory(size_bytes)
+
+    def _pop_memory(self, capacity: int) -> SpoolMemory:
+        memory = self._free_memory[capacity].pop()
+        if not self._free_memory[capacity]:
+            del self._free_memory[capacity]
+        return memory
 
     def _take_file(self) -> SpoolFile:
         if self._free:
@@ -156,7 +162,7 @@ class Spool:
     def give_back(self, file: Spooled, *, discard_bytes: bool = False) -> None:
         """Return a body's room to the pool; ``discard_bytes`` frees a file's space at once, for a disk that is full."""
         if isinstance(file, SpoolMemory):
-            self._free_memory.append(file)
+            self._free_memory.setdefault(file.capacity, []).append(file)
             return
         if discard_bytes:
             os.ftruncate(file.descriptor, 0)
