@@ -6,6 +6,7 @@ Without them numpy does the same in several passes, to the same bits: what is bu
 from __future__ import annotations
 
 import ctypes
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,6 +58,8 @@ class Kernels:
 
 def load(folder: Path) -> Kernels | None:
     """Load the library from this folder; None if it is not there or cannot be used."""
+    if sys.byteorder != "little":  # what is summed is, and only numpy converts
+        return None
     try:
         return Kernels(folder / LIBRARY)
     except (OSError, AttributeError):  # not built, built for another machine, or left over from another version

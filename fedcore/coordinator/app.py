@@ -112,5 +112,5 @@ class App(Protocol):
         """Count a refusal.
 
         One of unauthorized, certificate (no TLS was agreed on), too_large, no_length, gzip, bad_xml, unknown_method, stalled, incomplete,
-        busy.
+        busy, damaged (a body with another checksum than was announced).
         """

@@ -170,6 +170,8 @@ def send_file(sock: socket.socket, head: bytes, read: ReadPiece, start: int, len
         The other side went away, or reads too slowly; the connection is of no further use.
     """
     pulse = _Pulse(heard, pace)
+    # TLS takes a piece as a whole or not at all, as far as can be seen from here: with long ones a slow reader would seem to stand still.
+    longest = PIECE_BYTES if isinstance(sock, ssl.SSLSocket) else LONG_PIECE_BYTES
     sent = 0
     pending = memoryview(head)
     while True:
@@ -195,7 +197,7 @@ def send_file(sock: socket.socket, head: bytes, read: ReadPiece, start: int, len
         if sent == length:
             return
         try:
-            pending = read(start + sent, min(LONG_PIECE_BYTES, length - sent))
+            pending = read(start + sent, min(longest, length - sent))
         except OSError as error:
             # The head is out: anything else sent now would be taken for weights.
             raise Incomplete(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from fedcore.engine.reasons import Rejection, Result
 from fedcore.wire.protocol import (
     INLINE_LIMIT_BYTES,
     REPORT_HEADER,
+    SUM64_HEADER,
     FaultCode,
     Hello,
     Message,
@@ -42,6 +44,7 @@ _HEADER_ALLOWANCE = 2**20
 _INITIAL_LIMIT_BYTES = 64 * 2**30
 _STATUS = {Result.ACCEPTED: 201, Result.DUPLICATE: 409, Result.STALE: 409, Result.REJECTED: 422}
 NOTHING_ANNOUNCED = Announced()
+SUM64 = re.compile("[0-9A-Fa-f]{16}")
 
 Parsed = TypeVar("Parsed", bound=Message)
 
@@ -111,9 +114,11 @@ class Control:
         """Decide on a body before it is read."""
         service = self._service
         try:
-            report = _parse_json(UpdateReport, announced.report) if announced.report else None
+            report = _parse_json(UpdateReport, announced.report.encode("latin-1")) if announced.report else None
         except RpcFault as fault:
             return Refusal(400, UploadReply(result=FaultCode(fault.code).name.lower(), reason=f"{REPORT_HEADER}: {fault.message}"))
+        if announced.sum64 and not SUM64.fullmatch(announced.sum64):
+            return Refusal(400, UploadReply(result="bad_request", reason=f"{SUM64_HEADER}: 16 hex digits are expected"))
         answer = await service.call(lambda ticket: ev.UploadOffered(session, ticket, round_number, base, length))
         if isinstance(answer, ef.Fault):
             return Refusal(401, UploadReply(result=answer.code.name.lower(), reason=answer.message))
@@ -131,7 +136,7 @@ class Control:
             receiving = Receiving(service.spool.take(length), layout, length)
         except OSError as error:
             return no_room(error)
-        return Sink(self, session, round_number, receiving, report, announced.sum64)
+        return Sink(self, session, round_number, receiving, report, announced.sum64.lower())
 
     async def weights(self, session: str, version: int) -> WeightsFile | Refusal:
         """Return the file of a version."""
@@ -267,7 +272,7 @@ def _parse(model: type[Parsed], struct: Any) -> Parsed:
     return _parsed(model.model_validate, struct)
 
 
-def _parse_json(model: type[Parsed], text: str) -> Parsed:
+def _parse_json(model: type[Parsed], text: bytes) -> Parsed:
     return _parsed(model.model_validate_json, text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fedcore.aggregation import LONG_PIECE_BYTES
@@ -21,17 +20,20 @@ class HeldVersion:
     """Hands out the newest version's bytes. Asked in the loop's thread; what it returns reads in others."""
 
     def __init__(self) -> None:
-        self._tag = ""
+        self._version = -1
         self._room = bytearray()
         self._there: list[bool] = []
         """Which pieces have been read."""
 
-    def reader(self, tag: str, file: int, size: int) -> ReadPiece | None:
-        """Return what reads pieces of this version, whose open file has ``size`` bytes; None if it is too large to be held."""
-        if size > HELD_BYTES:
+    def reader(self, version: int, file: int, size: int) -> ReadPiece | None:
+        """Return what reads pieces of this version, whose open file has ``size`` bytes.
+
+        None if it is not held: it is too large, older than the one that is, or that one is still being sent to somebody.
+        """
+        if size > HELD_BYTES or version < self._version or (version > self._version and not self._free_room(size)):
             return None
-        if tag != self._tag:
-            self._tag, self._room, self._there = tag, self._free_room(size), [False] * -(-size // LONG_PIECE_BYTES)
+        if version > self._version:
+            self._version, self._there = version, [False] * -(-size // LONG_PIECE_BYTES)
         # The reader looks at the memory from now on, so that it is not taken for the next version before the reader is done.
         whole, there = memoryview(self._room), self._there
 
@@ -47,10 +49,14 @@ class HeldVersion:
 
         return read
 
-    def _free_room(self, size: int) -> bytearray:
-        """Return memory for a version: that of the one before, unless it is still being sent to somebody."""
-        if len(self._room) == size:
-            with suppress(BufferError):
-                self._room.append(self._room.pop())  # refused while anybody looks at it
-                return self._room
-        return bytearray(size)
+    def _free_room(self, size: int) -> bool:
+        """Make the room one for a version of this size, if nobody looks at it."""
+        try:
+            self._room.append(0)  # refused while anybody does
+        except BufferError:
+            return False
+        if len(self._room) == size + 1:
+            self._room.pop()
+        else:
+            self._room = bytearray(size)
+        return True

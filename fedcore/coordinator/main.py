@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fedcore.aggregation.kernels import kernels
 from fedcore.coordinator.control import Control
 from fedcore.coordinator.ending import Ending, repeat_end
 from fedcore.coordinator.http import Server
@@ -215,6 +216,7 @@ class _Coordinator:
 
     def _announce(self, service: Service, resumed: Stored | None, server: Server, metrics: Server) -> None:
         version = resumed.version if resumed else None
+        log_event("sums", float32="numpy" if kernels is None else "compiled")
         service.journal.append("listening", {"url": server.url, "metrics": metrics.url, "version": version})
 
     async def _tick(self) -> None:

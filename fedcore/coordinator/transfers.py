@@ -71,9 +71,7 @@ class TransferEndpoint:
             sink = await self._app.upload(session, round_number, base, length, announced)
             if isinstance(sink, Refusal):
                 _refuse(sink)
-            if head.expects_continue:
-                await connection.send(CONTINUE, self._limits.pace)
-            checksum = await self._receive(connection, session, length, sink)
+            checksum = await self._receive(connection, session, length, sink, expected=head.expects_continue)
             status, reply = await sink.finish(checksum)
             body = reply.model_dump_json(exclude_none=True).encode()
             await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
@@ -90,9 +88,11 @@ class TransferEndpoint:
             if self._uploading.get(session) is connection:
                 del self._uploading[session]
 
-    async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink) -> str:
+    async def _receive(self, connection: Connection, session: str, length: int, sink: UploadSink, *, expected: bool) -> str:
         outcome = "failed"
         try:
+            if expected:
+                await connection.send(CONTINUE, self._limits.pace)
             if length <= PIECE_BYTES:
                 checksum = await self._receive_here(connection, session, length, sink)
             else:
@@ -157,11 +157,11 @@ class TransferEndpoint:
             except FileNotFoundError:
                 raise HttpRefusal(404, f"version {version} is no longer kept", close=False) from None
             try:
-                await self._send(connection, head, session, found, file)
+                await self._send(connection, head, session, version, found, file)
             finally:
                 os.close(file)
 
-    async def _send(self, connection: Connection, head: Head, session: str, found: WeightsFile, file: int) -> None:
+    async def _send(self, connection: Connection, head: Head, session: str, version: int, found: WeightsFile, file: int) -> None:
         size = os.fstat(file).st_size
         tag = f'"{found.etag}"'
         ranged = head.headers.get("range", "") if head.headers.get("if-range", tag) == tag else ""
@@ -182,7 +182,7 @@ class TransferEndpoint:
                 send_file,
                 connection.sock,
                 opening,
-                self._held.reader(tag, file, size) or read_from(file),
+                self._held.reader(version, file, size) or read_from(file),
                 start,
                 length,
                 lambda: loop.call_soon_threadsafe(self._app.heard, session),

@@ -121,6 +121,7 @@ class Sink:
         """Answer a whole body."""
         if self._sum64 and sum64 and sum64 != self._sum64:
             self.discard("damaged")
+            self._control.refused("damaged")
             return 503, UploadReply(result="busy", reason=f"the body came with the checksum {sum64}, not {self._sum64}; send it again")
         return await self._control.receive(self._session, self._round, self._receiving, self._report, sum64)
 

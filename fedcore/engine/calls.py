@@ -183,6 +183,7 @@ class Calls(Course):
             self._answer(event.ticket, SubmitReply(result=str(verdict), reason=self._why_not(verdict)))
             return
         if report.declined:
+            self._drop(report.upload)
             self._decline(worker, report.declined)
             self._answer(event.ticket, SubmitReply(result=str(Result.ACCEPTED), reason="declined"))
             return

@@ -375,6 +375,25 @@ def test_upload_arrives_whole(running, client, size):
     assert client.answer()[0] == 200
 
 
+def test_upload_of_a_client_that_is_gone_before_it_is_told_to_go_on_is_discarded(running, monkeypatch):
+    offered = []
+
+    async def upload(*arguments):
+        offered.append(arguments)
+        await running.app.release.wait()
+        return http_app.Sink(running.app)
+
+    monkeypatch.setattr(running.app, "upload", upload)
+    client = running.connect()
+    client.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000, Expect="100-continue")
+    running.until(lambda: offered)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # closed with a reset
+    client.file.close()
+    client.sock.close()
+    running.release()
+    running.until(lambda: running.app.discarded == ["incomplete"])
+
+
 def test_half_an_upload_is_discarded(running):
     with running.connect() as client:
         client.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)

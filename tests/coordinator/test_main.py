@@ -356,6 +356,7 @@ def test_upload_whose_report_is_refused_is_not_counted(start):
     refusals = [
         worker.put(2, base, body, headers=[("Fedcore-Report", "{")]),
         worker.put(2, base, body, headers=[("Fedcore-Report", '{"base": "x", "seconds": -1}')]),
+        worker.put(2, base, body, headers=reported(base, "0" * 15)),
         worker.put(2, base, body, headers=reported(base, "0" * 16)),
         worker.put(2, base, body, headers=reported("another")),
         worker.put(2, base, body, headers=reported(base, samples=10**6)),
@@ -363,13 +364,18 @@ def test_upload_whose_report_is_refused_is_not_counted(start):
     assert [(status, answer["result"]) for status, answer in refusals] == [
         (400, "bad_request"),
         (400, "bad_request"),
+        (400, "bad_request"),
         (503, "busy"),
         (409, "stale"),
         (422, "rejected"),
     ]
-    assert [answer["reason"].partition(":")[0] for _, answer in refusals[:2]] == ["Fedcore-Report"] * 2
-    assert "send it again" in refusals[2][1]["reason"]
-    assert worker.put(2, base, body, headers=reported(base, sum64(body)))[1]["result"] == "accepted"
+    assert [answer["reason"].partition(":")[0] for _, answer in refusals[:3]] == ["Fedcore-Report", "Fedcore-Report", "Fedcore-Sum64"]
+    assert "send it again" in refusals[3][1]["reason"]
+    metric = "Gr\N{LATIN SMALL LETTER O WITH DIAERESIS}\N{LATIN SMALL LETTER SHARP S}e"
+    said = json.dumps({"base": base, "samples": 100, "metrics": {metric: 0.5}}, ensure_ascii=False).encode()
+    headers = [("Fedcore-Report", said), ("Fedcore-Sum64", sum64(body).upper())]
+    assert worker.put(2, base, body, headers=headers)[1]["result"] == "accepted"
+    until(lambda: any(event["metrics"] == {metric: 0.5} for event in coordinator.events("update")))
 
 
 def test_deadline_of_the_run_does_not_count_the_time_that_it_lay_interrupted(start):

@@ -489,6 +489,7 @@ def test_declined_round_is_not_waited_for(bottle):
     job.submit(1, 1)
     job.submit(2, 1, declined="on battery")
     assert job.events("round_closed")[0]["outcome"] == "full"
+    assert [effect.upload for effect in job.effects if isinstance(effect, ef.Discard)] == ["u2.1"]  # a body that came all the same
 
 
 def test_foreign_worker_that_only_trains_gets_nothing_else(bottle):
