@@ -34,6 +34,7 @@ class Fedjob:
     def program(self, command: list[str], **variables: str) -> subprocess.Popen[str]:
         """Start any program that is to find it on PATH."""
         environment = {**self.cluster.environment(), "TZ": "UTC", "PYTHONPATH": str(REPOSITORY), **variables}
+        environment["TMPDIR"] = str(self.folder)  # one that is killed leaves its folder
         environment["PATH"] = f"{self.folder}{os.pathsep}{environment['PATH']}"
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
