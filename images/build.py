@@ -63,10 +63,10 @@ def version() -> str:
     return next(str(ast.literal_eval(line.partition("=")[2].strip())) for line in described.splitlines() if line.startswith("__version__"))
 
 
-def labels(image: Image) -> dict[str, str]:
+def labels(image: Image, tag: str) -> dict[str, str]:
     """Return what registries and scanners show of an image, by the names that the OCI has settled."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    told = {"title": f"fedcore-{image.folder}", "description": project["description"], "version": version(), "licenses": project["license"]}
+    told = {"title": f"fedcore-{image.folder}", "description": project["description"], "version": tag, "licenses": project["license"]}
     return {f"org.opencontainers.image.{name}": value for name, value in told.items()}
 
 
@@ -76,7 +76,7 @@ def build(image: Image, reference: str, arguments: dict[str, str], buildah: list
     # chroot: works in containers and without a service manager. host: pip needs the network as we have it.
     command = [*buildah, "build", "--isolation=chroot", "--network=host", "--layers", f"--tag={reference}"]
     command += [f"--build-arg={name}={value}" for name, value in given.items()]
-    command += [f"--label={name}={value}" for name, value in labels(image).items()]
+    command += [f"--label={name}={value}" for name, value in labels(image, reference.rpartition(":")[2]).items()]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as pip:
         settings = pip_settings()
         pip.write("[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
