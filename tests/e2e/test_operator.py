@@ -1,12 +1,10 @@
-"""The operator on a real cluster: a job from apply to its end, and what becomes of it when something dies on the way."""
+"""The operator on a real cluster: a job from apply to its end, and what is left of an operator that dies meanwhile: nothing."""
 
 import pytest
 
 from tests.e2e.jobs import SLOW_ROUNDS, apply_job, apply_slow_job
 
 pytestmark = pytest.mark.e2e
-
-CLAIM = {"spec": {"storageClassName": "local", "resources": {"requests": {"storage": "10Mi"}}}}
 
 
 def test_a_job_is_applied_and_trained(operator, cluster, namespace):
@@ -28,37 +26,13 @@ def test_the_charts_own_test_passes(operator, cluster):
     cluster.helm("test", operator.release, f"--namespace={operator.namespace}", "--timeout=180s")
 
 
-def test_a_deleted_worker_is_replaced_and_not_counted(operator, cluster, namespace):
-    job = apply_slow_job(cluster, namespace, "slow", {})
+def test_without_a_volume_an_evicted_coordinator_begins_again_and_says_so(operator, cluster, namespace):
+    job = apply_slow_job(cluster, namespace, "slow", {"rounds": 20})
     job.wait_quorum()
-    job.delete_pod("worker-1-1")
+    job.evict("coordinator-1")
     assert job.wait_end() == "Completed", operator.log()
-    status = job.status()
-    assert (status.workers.disruptions, status.workers.restarts) == (1, 0)
-    assert [(one.index, one.attempt) for one in status.worker_indexes] == [(1, 2)]
-    assert "WorkerDisrupted" in job.events()
-
-
-def test_a_deleted_coordinator_goes_on_from_its_volume(operator, cluster, namespace):
-    spec = {"coordinator": {"checkpoint": {"volumeClaimTemplate": CLAIM}}}
-    job = apply_slow_job(cluster, namespace, "slow", spec)
-    reached = job.wait_round(5).progress.round
-    job.delete_pod("coordinator-1")
-    job.wait("second attempt", lambda status: status.coordinator.attempt == 2 and status.coordinator.ready)
-    assert job.wait_round(reached).coordinator.disruptions == 1
-    assert job.wait_end() == "Completed", operator.log()
-    status = job.status()
-    assert (status.result.rounds, status.coordinator.restarts) == (SLOW_ROUNDS, 0)
-    assert "CoordinatorRestarted" in job.events()
-    assert "RestartedFromRoundOne" not in job.events()
-
-
-def test_without_a_volume_a_deleted_coordinator_begins_again_and_says_so(operator, cluster, namespace):
-    job = apply_slow_job(cluster, namespace, "slow", {})
-    job.wait_quorum()
-    job.delete_pod("coordinator-1")
-    assert job.wait_end() == "Completed", operator.log()
-    assert job.status().coordinator.attempt == 2
+    coordinator = job.status().coordinator
+    assert (coordinator.attempt, coordinator.disruptions, coordinator.restarts) == (2, 1, 0)
     assert "RestartedFromRoundOne" in job.events()
 
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.cluster.commands import wait_until
-from tests.e2e.jobs import SLOW_ROUNDS, apply_job, apply_slow_job
-from tests.e2e.pods import Pod, run
+from tests.e2e.jobs import apply_job, apply_slow_job
 
 pytestmark = pytest.mark.e2e
 
@@ -44,42 +42,3 @@ def test_a_task_that_cannot_be_imported_ends_the_job(operator, cluster, namespac
 def test_the_deadline_ends_a_job_that_runs(operator, cluster, namespace):
     job = apply_slow_job(cluster, namespace, "late", {"activeDeadlineSeconds": 10})
     assert job.wait_end() == "DeadlineExceeded", operator.log()
-
-
-def test_scaled_up_and_down_suspended_and_resumed_it_completes(operator, cluster, namespace):
-    claim = {"spec": {"storageClassName": "local", "resources": {"requests": {"storage": "10Mi"}}}}
-    spec = {"coordinator": {"checkpoint": {"volumeClaimTemplate": claim}}, "workers": {"replicas": 4}, "quorum": {"percent": 50}}
-    job = apply_slow_job(cluster, namespace, "scale", spec)
-    job.wait("4 workers", lambda status: status.progress is not None and status.progress.registered >= 2)
-    job.kubectl("scale", "fj/scale", "--replicas=6")
-    job.wait("6 pods", lambda status: status.workers.active == 6)
-    job.kubectl("scale", "fj/scale", "--replicas=3")
-    job.wait("3 pods", lambda status: status.workers.desired == 3 and status.workers.active == 3)
-    reached = job.wait("a round", lambda status: status.progress is not None and status.progress.round > 1).progress.round
-    job.kubectl("patch", "fj", "scale", "--type=merge", "--patch", '{"spec": {"suspend": true}}')
-    job.wait("suspension", lambda status: status.phase == "Suspended")
-    wait_until("pods gone", lambda: not job.get("pods")["items"])
-    job.kubectl("patch", "fj", "scale", "--type=merge", "--patch", '{"spec": {"suspend": false}}')
-    again = job.wait("progress", lambda status: status.progress is not None and status.progress.round > 0 and status.phase == "Running")
-    assert again.progress.round >= reached
-    assert job.wait_end() == "Completed", operator.log()
-    status = job.status()
-    assert (status.result.rounds, status.restarts) == (SLOW_ROUNDS, 0)
-
-
-def test_a_stranger_reaches_neither_port_of_a_coordinator(operator, cluster, namespace, numpy_worker_image):
-    job = apply_slow_job(cluster, namespace, "closed", {})
-    job.wait_quorum()
-    script = """
-import socket
-for port in (8470, 9464):
-    try:
-        socket.create_connection(("closed", port), timeout=3).close()
-        print(port, "open")
-    except OSError as error:
-        print(port, type(error).__name__)
-"""
-    stranger = run(cluster, namespace, Pod("stranger", numpy_worker_image, ["python", "-c", script]))
-    assert sorted(stranger.log.split()[1::2]) in (["TimeoutError"] * 2, ["ConnectionRefusedError"] * 2), stranger.log
-    assert job.status().phase in {"Running", "Degraded"}, "it was there to be reached"
-    job.kubectl("delete", "fj", "closed", "--wait=false")
