@@ -37,6 +37,7 @@ class Fedjob:
         environment["TMPDIR"] = str(self.folder)  # one that is killed leaves its folder
         environment["PATH"] = f"{self.folder}{os.pathsep}{environment['PATH']}"
         pipe = subprocess.PIPE
+        command = ["env", "--default-signal=INT", *command]  # what starts tests in the background has Ctrl-C ignored
         return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
