@@ -17,6 +17,17 @@ from tests.e2e.runs import CLAIM, read_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900, func_only=True)]
 
+SPREAD = {
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "nodeTaintsPolicy": "Honor",
+            "labelSelector": {"matchLabels": {"fedcore.dev/job": "work", "fedcore.dev/role": "worker"}},
+        }
+    ]
+}
 ROUNDS = {"work": 130, "plain": 60, "kept": 80}
 QUICKLY = {
     "terminationGracePeriodSeconds": 5,
@@ -52,7 +63,7 @@ def test_a_node_is_cut_off_and_comes_back(operator, local_cluster, namespace, nu
     there = {"template": {"spec": {**QUICKLY, **affinity("preferred", cut, "In")}}}
     elsewhere = affinity("required", cut, "NotIn")
     # One whose coordinator is safe and some of whose workers are not, and two of which it is the other way round.
-    work = apply("work", "1.0", percent=60, coordinator={"template": {"spec": {**QUICKLY, **elsewhere}}}, workers={})
+    work = apply("work", "1.0", percent=60, coordinator={"template": {"spec": {**QUICKLY, **elsewhere}}}, workers=SPREAD)
     plain = apply("plain", "0.6", percent=100, coordinator=there, workers=elsewhere)
     kept = apply("kept", "0.6", percent=100, coordinator={**there, "checkpoint": {"volumeClaimTemplate": CLAIM}}, workers=elsewhere)
     jobs = {"work": work, "plain": plain, "kept": kept}
@@ -119,6 +130,11 @@ def _registered(cluster, node, address):
 
 
 def _overlap(history, old, new):
-    """Seconds for which the objects of two pods were there at once; below zero if not at all."""
-    gone = next(one.at for one in history.pods if one.name == old and one.kind == "DELETED")
-    return gone - next(one.at for one in history.pods if one.name == new and one.kind == "ADDED")
+    """Seconds for which an attempt had not ended when the next one was made; below zero if there were none."""
+
+    def has_ended(one):
+        statuses = one.thing["status"].get("containerStatuses") or []
+        return one.kind == "DELETED" or (bool(statuses) and all("terminated" in status["state"] for status in statuses))
+
+    ended = next(one.at for one in history.pods if one.name == old and has_ended(one))
+    return ended - next(one.at for one in history.pods if one.name == new and one.kind == "ADDED")

@@ -17,7 +17,7 @@ from tests.e2e.runs import CLAIM, read_run
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1300, func_only=True)]
 
 KILLS = 20
-ROUNDS = 150
+ROUNDS = 280
 WORKERS = 3
 SUSPENDED = {6, 13}
 """Before these kills the job is suspended, and after them it is resumed."""
