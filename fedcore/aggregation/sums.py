@@ -62,10 +62,12 @@ class Scratch:
 class TensorSum(Protocol):
     """How one tensor is summed. ``raw`` and ``limbs`` are the same block of values in an update and in the accumulator."""
 
-    limbs: int
+    limbs: int = 1
 
     def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         """As `add`, to an accumulator that may hold anything."""
+        limbs.fill(0)
+        self.add(limbs, raw, samples)
 
     def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         """Add ``samples`` times the values in ``raw``, which are finite and within range."""
@@ -95,20 +97,7 @@ def _constant_bits(count: int) -> np.int64:
     return np.int64(bits - 2**64 if bits >= 2**63 else bits)
 
 
-class _Sum:
-    """What all rules share."""
-
-    limbs = 1
-
-    def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
-        limbs.fill(0)
-        self.add(limbs, raw, samples)
-
-    def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
-        raise NotImplementedError
-
-
-class _FloatSum(_Sum):
+class _FloatSum(TensorSum):
     """float32, float16 and bfloat16: one limb."""
 
     def __init__(self, element: Element, step: float, scratch: Scratch) -> None:
@@ -189,7 +178,7 @@ class _CompiledSum(_FloatSum):
             self._compiled.mean(limbs[0], out, count * _ROUNDER_BITS % 2**64, samples / self._step)
 
 
-class _DoubleSum(_Sum):
+class _DoubleSum(TensorSum):
     """float64: the second limb sums what rounding to the step left over, in 2**-51 of a step."""
 
     limbs = 2
@@ -235,7 +224,7 @@ class _DoubleSum(_Sum):
             np.divide(means, samples / self._step, out=out.view(self._element.native))
 
 
-class _IntegerSum(_Sum):
+class _IntegerSum(TensorSum):
     """Integers of any width: the weighted mean, rounded half to even, exact throughout."""
 
     def __init__(self, element: Element, scratch: Scratch) -> None:
@@ -264,7 +253,7 @@ class _IntegerSum(_Sum):
         np.copyto(out, means, casting="unsafe")
 
 
-class _BoolSum(_Sum):
+class _BoolSum(TensorSum):
     """Bool: a weighted majority, a tie is false."""
 
     def __init__(self, element: Element, scratch: Scratch) -> None:
