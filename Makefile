@@ -20,10 +20,10 @@ $(VENV)/.base: pyproject.toml requirements.lock hatch_build.py fedcore/aggregati
 	$(INSTALL) . && touch $@
 
 $(VENV)/.torch: $(VENV)/.base
-	@echo "Installing PyTorch; on Linux its wheels are about 3 GB, once." && $(INSTALL) '.[torch]' && touch $@
+	@echo "Installing PyTorch; on Linux its wheels are about 3 GB, once." && $(INSTALL) '.[torch,report]' && touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
-	$(INSTALL) '.[torch,operator]' --group dev && touch $@
+	$(INSTALL) '.[torch,operator,report,tensorboard,mlflow]' --group dev && touch $@
 
 run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on this machine
 	$(BIN)/fedcore run examples/mnist.yaml
