@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["METHODS", "Method", "misfit"]
+__all__ = ["METHODS", "METHOD_LABELS", "Method", "misfit"]
 
 TYPES: Mapping[str, tuple[type, ...]] = {"string": (str,), "int": (int,), "double": (float, int), "struct": (dict,)}
 """What may stand for a parameter's type; whole numbers pass for doubles, since many clients send 60 for 60.0."""
@@ -54,6 +54,10 @@ METHODS: dict[str, Method] = {
     "system.methodHelp": Method("string", {"name": "string"}, "What a method does."),
     "system.methodSignature": Method("array", {"name": "string"}, "Types of a method: its result, then its parameters."),
 }
+
+
+METHOD_LABELS = (*(name.removeprefix("fedcore.") for name in METHODS if name.startswith("fedcore.")), "get_weights", "put_upload", "other")
+"""What metrics call the methods: those above, the two of the HTTP data plane, and all else."""
 
 
 def misfit(name: str, params: Sequence[Any]) -> str:
