@@ -29,7 +29,9 @@ def finish(status: Status, job: StoredJob, final: Final, now: datetime) -> Statu
         artifact=final.artifact,
         sha256=final.sha256,
     )
-    status = status.model_copy(update={"result": result})
+    # A short job may be over between two looks at it; a round that closed had its quorum.
+    met_at = status.quorum_first_met_time or (now if final.rounds else None)
+    status = status.model_copy(update={"result": result, "quorum_first_met_time": met_at})
     if final.reason is not EndReason.COMPLETED:
         return fail(status, job, final.reason, final.message, now)
     accuracy = next((metric.value for metric in result.metrics if metric.name == "accuracy"), "")
@@ -56,8 +58,8 @@ def _ended(status: Status, job: StoredJob, kind: ConditionType, reason: str, mes
         status, ConditionType.COORDINATOR_READY, "False", Reason.FINISHED, "the job has ended", generation=generation, now=now
     )
     quorum = condition(status, ConditionType.QUORUM_MET)
-    # The column keeps what was true at the end.
-    met = quorum is not None and quorum.status == "True"
+    # The column keeps what was true at the end; without a quorum no job completes.
+    met = kind is ConditionType.COMPLETE or (quorum is not None and quorum.status == "True")
     status = set_condition(
         status,
         ConditionType.QUORUM_MET,

@@ -99,6 +99,20 @@ def progress(**said):
     return Progress.model_validate({"schema": 1, "uid": UID, **known, **more, **said})
 
 
+@pytest.mark.parametrize(
+    ("word", "met_at", "quorum"),
+    [
+        pytest.param(Final(EndReason.COMPLETED, rounds=20), NOW, "True", id="completed"),
+        pytest.param(Final(EndReason.QUORUM_LOST, rounds=3), NOW, "False", id="lost after three rounds"),
+        pytest.param(Final(EndReason.STARTUP_DEADLINE_EXCEEDED), None, "False", id="never met"),
+    ],
+)
+def test_rounds_that_closed_between_two_looks_had_a_quorum(word, met_at, quorum):
+    job = make_job(status=running(("QuorumMet", "False", "BelowQuorum"), quorumFirstMetTime=None))
+    status = heed_final_word(job.status, job, seen(pod(ended=exited(0, final=word))), NOW)
+    assert (status.quorum_first_met_time, condition(status, "QuorumMet").status) == (met_at, quorum)
+
+
 def test_a_completed_job_keeps_what_was_reached():
     told = Final(EndReason.COMPLETED, rounds=20, metrics=(("accuracy", 0.96234), ("loss", 0.1)), artifact="model.safetensors", sha256="ab")
     job = make_job(status=running(progress={"round": 19, "totalRounds": 20, "display": "19/20"}))
