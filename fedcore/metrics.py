@@ -106,9 +106,11 @@ def histogram(name: str, help_text: str, buckets: Sequence[float], *labels: Labe
 
 
 BUILD_INFO = gauge(
-    "fedcore_build_info", "Constant 1; which version runs on which Python", Label("version"), Label("python"), Label("component")
+    "fedcore_build_info",
+    "Constant 1; which version runs on which Python",
+    *(Label("version"), Label("python"), Label("component", ("coordinator", "worker", "operator"))),
 )
-"""Exported by every process; ``component`` is coordinator, worker or operator."""
+"""Exported by every process, with the one ``component`` that it is."""
 
 
 class Metrics:
