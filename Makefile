@@ -7,7 +7,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd docs docs-serve lock build clean foreign
+.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd dashboards docs docs-serve lock build clean foreign
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ bench: $(VENV)/.base ## Measure what FedCore costs, about ten minutes, and write
 
 crd: $(VENV)/.base ## Make the CRD and its reference page of the models
 	$(BIN)/fedcore crd > crds/federatedjobs.yaml && cp crds/federatedjobs.yaml charts/fedcore/files/crds/ && $(BIN)/fedcore crd --reference > docs/crd.md
+
+dashboards: $(VENV)/.dev ## Make the JSON of the Grafana boards that the chart ships
+	PYTHONPATH=operator $(BIN)/python -m charts.dashboards
 
 docs: $(VENV)/.dev ## Build the documentation as a site into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "build/site/index.html"
