@@ -53,8 +53,10 @@ programs: $(VENV)/.base ## Install, compile and build what the cluster of the te
 images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them; TAG, BASE_IMAGE, TORCH_FROM, IMAGES change what is built
 	$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(TORCH_FROM),--torch-from $(TORCH_FROM)) $(if $(PUSH),--push --values $(or $(VALUES),build/images.yaml)) $(if $(PLAIN_HTTP),--plain-http) $(IMAGES)
 
-foreign: ## Install Ruby with its XML-RPC client, for the worker in another language, where apt can
+foreign: ## Install what tests need besides Python, where apt can: Ruby with its XML-RPC client, Prometheus, Chromium
 	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh
+	@{ command -v prometheus && command -v promtool; } >/dev/null || tests/install_prometheus.sh
+	@command -v chromium >/dev/null || tests/install_chromium.sh
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
