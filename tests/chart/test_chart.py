@@ -95,9 +95,9 @@ def test_ports_and_probes_are_those_of_the_code(render):
     (container,) = render().one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
     ports = {one["name"]: one["containerPort"] for one in container["ports"]}
     defaults = Settings.model_fields
-    assert ports == {"ready": defaults["ready_port"].default, "health": defaults["health_port"].default}
+    assert ports == {"metrics": defaults["metrics_port"].default, "health": defaults["health_port"].default}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ready"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
     (mount,) = [one for one in container["volumeMounts"] if one["name"] == "ca"]
     assert mount["mountPath"] == defaults["ca_dir"].default
 

@@ -44,7 +44,7 @@ class Site:
         settings : str
             ``log_level`` is ``FEDCORE_LOG_LEVEL``, and so on.
         """
-        health, ready = _free_ports(2)
+        health, metrics = _free_ports(2)
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and "FEDCORE" not in name}
         given = {
             "operator_namespace": self.namespace,
@@ -53,7 +53,7 @@ class Site:
             "worker_image": "worker:1",
             "ca_dir": str(self.folder / "ca"),
             "health_port": str(health),
-            "ready_port": str(ready),
+            "metrics_port": str(metrics),
             **settings,
         }
         environment |= {f"FEDCORE_{field.upper()}": value for field, value in given.items()}
@@ -65,7 +65,7 @@ class Site:
                 [sys.executable, "-m", "fedcore_operator", "run"], env=environment, cwd="/", stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            yield Operator(process, log_file, health, ready)
+            yield Operator(process, log_file, health, metrics)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -79,11 +79,11 @@ class Operator:
     process: "subprocess.Popen[bytes]"
     log_file: Path
     health_port: int
-    ready_port: int
+    metrics_port: int
 
     def asked(self, path: str) -> tuple[int, str]:
-        """Status and text of ``/readyz`` or ``/healthz``; 0 while it does not listen."""
-        port = self.health_port if path == "/healthz" else self.ready_port
+        """Status and text of ``/readyz``, ``/metrics`` or ``/healthz``; 0 while it does not listen."""
+        port = self.health_port if path == "/healthz" else self.metrics_port
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode().strip()
@@ -91,6 +91,13 @@ class Operator:
             return refused.code, refused.read().decode().strip()
         except OSError:
             return 0, ""
+
+    def scraped(self) -> bytes:
+        """Answer to a scrape, packed, as Prometheus asks for it."""
+        accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3", "Accept-Encoding": "gzip"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.metrics_port}/metrics", headers=accept)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return bytes(answer.read())
 
     def log(self) -> str:
         """What it wrote."""

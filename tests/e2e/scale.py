@@ -7,6 +7,7 @@ server, etcd, and the one who plays kubelet.
 
 import argparse
 import asyncio
+import gzip
 import json
 import os
 import platform
@@ -29,6 +30,7 @@ from tests.e2e.process import Operator, Site, site
 SYSTEM = "fedcore-system"
 CREATION_SECONDS = 1800
 SECONDS = 600
+_SCRAPES = 21
 SETTLING_SECONDS = 10
 """After a first pass, for the watches' first lists to be worked off too: the process is then as large as it gets."""
 
@@ -138,6 +140,7 @@ class _Run:
             "seconds": seconds,
             "calls_per_job_and_minute": per_job(calls, self._jobs, seconds / 60),
             "cpu_share_of_a_core": round((_cpu_seconds(operator) - before) / seconds, 3),
+            "scrape": await asyncio.to_thread(_scraped, operator),
             **_memory(operator),
         }
 
@@ -177,6 +180,24 @@ def _passes(operator: Operator) -> dict[str, Any]:
     spent = sorted(1000 * one["cpu_s"] for one in operator.events("pass"))
     cuts = statistics.quantiles(spent, n=100)
     return {"passes": len(spent), "p50": round(cuts[49], 2), "p99": round(cuts[98], 2), "most": round(spent[-1], 2)}
+
+
+def _scraped(operator: Operator) -> dict[str, Any]:
+    """Return what a scrape costs: the first one parses every job, the others find them parsed."""
+    took, spent = [], _cpu_seconds(operator)
+    for _ in range(_SCRAPES):
+        began = time.monotonic()
+        packed = operator.scraped()
+        took.append(round(1000 * (time.monotonic() - began), 1))
+    body = gzip.decompress(packed)
+    return {
+        "series": sum(not line.startswith(b"#") for line in body.splitlines()),
+        "kib": round(len(body) / 1024),
+        "gzip_kib": round(len(packed) / 1024),
+        "first_ms": took[0],
+        "median_ms": statistics.median(took[1:]),
+        "cpu_ms": round(1000 * (_cpu_seconds(operator) - spent) / _SCRAPES),
+    }
 
 
 def _memory(operator: Operator) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """The operator as a process before an API server without nodes: what it logs, whether it is ready, and changes that no schema refuses."""
 
 import asyncio
+import gzip
 import json
+import subprocess
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_metrics
 
 from tests.e2e.jobs import Job, apply_job
 from tests.e2e.kubelet import kubelet
@@ -68,7 +71,33 @@ def test_an_event_of_the_coordinator_causes_a_poll(place):
         job = apply_job(place.cluster, place.namespace, "polled", {})
         asyncio.run(_poll_of_each_event(place.cluster, job))
         job.wait("progress", lambda status: status.progress is not None)
+        _check_metrics(polls, job)
         job.kubectl("delete", "fj", "polled")
+
+
+def _check_metrics(operator, job):
+    """What a live operator says in a scrape: clean, and as the status and the API have it."""
+    body = gzip.decompress(operator.scraped()).decode()
+    samples = [sample for family in parse_metrics(body) for sample in family.samples]
+
+    def value(name, **labels):
+        found = [one.value for one in samples if one.name == f"fedcore_operator_{name}" and labels.items() <= one.labels.items()]
+        return sum(found) if found else None
+
+    of_job, status = {"namespace": job.namespace, "federatedjob": job.name}, job.status()
+    assert value("leader") == 1
+    assert value("job_phase", **of_job, phase=status.phase) == 1
+    assert value("job_ready_workers", **of_job) == status.workers.ready
+    assert value("job_pods", **of_job, phase="Running") == 4
+    assert value("progress_polls_total", result="ok") >= 2
+    assert value("events_total") == len(job.events())
+    assert value("kube_requests_total", verb="create", code="201") >= 4
+    assert value("watch_last_event_timestamp_seconds", resource="pods") > status.start_time.timestamp()
+    assert value("reconcile_duration_seconds_count", result="error") == 0
+    assert 0 < value("reconcile_duration_seconds_count") <= value("queue_wait_seconds_count")
+    plain = operator.asked("/metrics")[1]
+    done = subprocess.run(["promtool", "check", "metrics"], input=f"{plain}\n", capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 async def _wrong_data(cluster, job: Job):

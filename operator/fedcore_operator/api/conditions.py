@@ -10,7 +10,7 @@ from fedcore.spec.status import Condition, Status
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["ConditionType", "Reason", "State", "condition", "holds", "is_finished", "set_condition"]
+__all__ = ["ConditionType", "Reason", "State", "condition", "end_reason", "holds", "is_finished", "set_condition"]
 
 State = Literal["True", "False", "Unknown"]
 _MOST_CHARS = 1024
@@ -68,6 +68,12 @@ def holds(status: Status, kind: ConditionType) -> bool:
 def is_finished(status: Status) -> bool:
     """Say whether the job has ended. That never changes again."""
     return holds(status, ConditionType.COMPLETE) or holds(status, ConditionType.FAILED)
+
+
+def end_reason(status: Status) -> str:
+    """Return why the job has ended; empty while it has not."""
+    ends = (condition(status, kind) for kind in (ConditionType.COMPLETE, ConditionType.FAILED))
+    return next((one.reason for one in ends if one is not None and one.status == "True"), "")
 
 
 def set_condition(

@@ -38,8 +38,8 @@ class Settings(ProcessOptions):
     """Address that probes are answered at; the chart gives the pod's own, of whatever family."""
     health_port: int = Field(8081, ge=0, le=65535)
     """Port of ``/healthz``."""
-    ready_port: int = Field(8080, ge=0, le=65535)
-    """Port of ``/readyz``."""
+    metrics_port: int = Field(8080, ge=0, le=65535)
+    """Port of ``/metrics`` and ``/readyz``."""
     ca_dir: str = "/etc/fedcore/ca"
     """Folder in which the Secret with our authority is mounted."""
     ca_secret: str = "fedcore-ca"  # noqa: S105 - a name

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from fedcore_operator.api.conditions import Reason
 
-__all__ = ["Answer", "Created", "Verdict", "creation", "verdict"]
+__all__ = ["Answer", "Created", "Verdict", "creation", "error_class", "verdict"]
 
 _NAMESPACE_TERMINATING = "NamespaceTerminating"
 
@@ -97,3 +97,14 @@ def creation(answer: Answer, *, holder_uid: str | None, holder_is_job: bool, job
             return Created.REFUSED
         case _:
             return Created.RETRY
+
+
+def error_class(code: int) -> str:
+    """Return the class of what kept a pass from its work; 0 is an API server that does not answer."""
+    match code:
+        case 0:
+            return "timeout"
+        case 429:
+            return "throttled"
+        case _:
+            return "api"

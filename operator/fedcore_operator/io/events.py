@@ -41,9 +41,11 @@ def event_manifest(job: StoredJob, event: Event, reporter: str, name: str, now: 
     }
 
 
-async def post_event(kube: Kube, job: StoredJob, event: Event, reporter: str) -> None:
+async def post_event(kube: Kube, job: StoredJob, event: Event, reporter: str) -> bool:
     """Post an event; one that cannot be posted is logged and lost, as events are. In a namespace that goes away nobody misses it."""
     manifest = event_manifest(job, event, reporter, f"{job.name}.{secrets.token_hex(8)}", datetime.now(UTC))
     reply = await kube.create(manifest)
-    if creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid) not in {Created.DONE, Created.DROP}:
+    created = creation(reply.answer, holder_uid=None, holder_is_job=False, job_uid=job.uid)
+    if created not in {Created.DONE, Created.DROP}:
         log_event("event_lost", at="warning", job=job.name, namespace=job.namespace, reason=event.reason, error=reply.answer.message[:256])
+    return created is Created.DONE

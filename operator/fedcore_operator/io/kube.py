@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, cast
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Kube", "NoCluster", "Reply", "connect"]
 
+Called: TypeAlias = Callable[[str, int, float], None]
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JOBS = f"/apis/{GROUP}/{VERSION}"
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+"""HTTP method of each verb, as Kubernetes calls what is asked."""
 _PLACES = {
     KIND: (_JOBS, PLURAL),
     "Pod": ("/api/v1", "pods"),
@@ -68,10 +73,17 @@ class Reply:
 
 
 class Kube:
-    """The calls. None of them raises for what the server or the network says: code 0 is a network that says nothing."""
+    """The calls. None of them raises for what the server or the network says: code 0 is a network that says nothing.
 
-    def __init__(self, client: ApiClient) -> None:
+    Parameters
+    ----------
+    called : callable
+        Told of each call when it is over: verb, code, seconds.
+    """
+
+    def __init__(self, client: ApiClient, called: Called) -> None:
         self._client = client
+        self._called = called
 
     async def close(self) -> None:
         """Close all connections."""
@@ -79,38 +91,38 @@ class Kube:
 
     async def get_job(self, namespace: str, name: str) -> Reply:
         """Read a job."""
-        return await self._call("GET", _path(KIND, namespace, name))
+        return await self._call("get", _path(KIND, namespace, name))
 
     async def list_jobs(self, namespace: str | None, limit: int, after: str = "") -> Reply:
         """Read a page of the jobs of a namespace, or of all; ``after``: where the page before ended."""
         place = f"/namespaces/{quote(namespace)}" if namespace else ""
         query = {"limit": str(limit)} | ({"continue": after} if after else {})
-        return await self._call("GET", f"{_JOBS}{place}/{PLURAL}", query)
+        return await self._call("list", f"{_JOBS}{place}/{PLURAL}", query)
 
     async def list_pods(self, namespace: str, job: str) -> Reply:
         """Read the pods of a job."""
-        return await self._call("GET", _path("Pod", namespace), {"labelSelector": f"{JOB}={job}"})
+        return await self._call("list", _path("Pod", namespace), {"labelSelector": f"{JOB}={job}"})
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Reply:
         """Create an object, or only ask what would come of it."""
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
-        return await self._call("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, body=manifest)
+        return await self._call("create", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, body=manifest)
 
     async def get(self, manifest: Manifest) -> Reply:
         """Read the object that has a manifest's name."""
         metadata = manifest["metadata"]
-        return await self._call("GET", _path(manifest["kind"], metadata["namespace"], metadata["name"]))
+        return await self._call("get", _path(manifest["kind"], metadata["namespace"], metadata["name"]))
 
     async def apply(self, manifest: Manifest) -> Reply:
         """Apply an object on the server's side; what another manager set of our fields becomes ours again."""
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
-        return await self._call("PATCH", path, {"fieldManager": MANAGER, "force": "true"}, body=manifest, content=_APPLY)
+        return await self._call("patch", path, {"fieldManager": MANAGER, "force": "true"}, body=manifest, content=_APPLY)
 
     async def update(self, manifest: Manifest) -> Reply:
         """Replace an object; its resourceVersion has to be the stored one."""
         metadata = manifest["metadata"]
-        return await self._call("PUT", _path(manifest["kind"], metadata["namespace"], metadata["name"]), body=manifest)
+        return await self._call("update", _path(manifest["kind"], metadata["namespace"], metadata["name"]), body=manifest)
 
     async def write_status(self, job: StoredJob, status: Status) -> Reply:
         """Write a status computed from ``job``; 409 if the job is no longer what it was."""
@@ -121,17 +133,17 @@ class Kube:
             "status": status.to_api(),
         }
         query = {"fieldManager": MANAGER, "force": "true"}
-        return await self._call("PATCH", _path(KIND, job.namespace, job.name) + "/status", query, body=body, content=_APPLY)
+        return await self._call("patch", _path(KIND, job.namespace, job.name) + "/status", query, body=body, content=_APPLY)
 
     async def tell(self, namespace: str, pod: str, uid: str, text: str) -> Reply:
         """Change the job input of a coordinator's pod."""
         body = {"metadata": {"uid": uid, "annotations": {JOB_INPUT: text}}}
-        return await self._call("PATCH", _path("Pod", namespace, pod), {"fieldManager": MANAGER}, body=body, content=_MERGE)
+        return await self._call("patch", _path("Pod", namespace, pod), {"fieldManager": MANAGER}, body=body, content=_MERGE)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Reply:
         """Delete an object if it is the one with that uid; its children follow in the background."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        return await self._call("DELETE", _path(kind, namespace, name), body=body)
+        return await self._call("delete", _path(kind, namespace, name), body=body)
 
     async def may(self, attributes: Mapping[str, str]) -> bool:
         """Ask whether we have a right."""
@@ -140,13 +152,18 @@ class Kube:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": dict(attributes)},
         }
-        reply = await self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        reply = await self._call("create", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
         return bool((reply.body.get("status") or {}).get("allowed"))
 
     async def _call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None, content: str = "application/json"
+        self, verb: str, path: str, query: Mapping[str, str] | None = None, *, body: Any = None, content: str = "application/json"
     ) -> Reply:
-        target = f"{path}?{urlencode(query)}" if query else path
+        began = time.monotonic()
+        reply = await self._answered(_METHODS[verb], f"{path}?{urlencode(query)}" if query else path, body, content)
+        self._called(verb, reply.answer.code, time.monotonic() - began)
+        return reply
+
+    async def _answered(self, method: str, target: str, body: Any, content: str) -> Reply:
         headers = {"Accept": "application/json", "Content-Type": content}
         try:
             request = await self._client.param_serialize(
@@ -159,8 +176,13 @@ class Kube:
             return Reply(0, {"message": f"the API server does not answer: {str(error) or type(error).__name__}"})
 
 
-async def connect() -> Kube:
+async def connect(called: Called) -> Kube:
     """Make a client for the cluster that this pod is in, else for the one of the kubeconfig.
+
+    Parameters
+    ----------
+    called : callable
+        As of `Kube`.
 
     Raises
     ------
@@ -177,7 +199,7 @@ async def connect() -> Kube:
             raise NoCluster(f"neither in a pod of a cluster nor with a kubeconfig ({error}); set KUBECONFIG") from error
     client = ApiClient(configuration)
     client.user_agent = MANAGER
-    return Kube(client)
+    return Kube(client, called)
 
 
 def _path(kind: str, namespace: str, name: str | None = None) -> str:

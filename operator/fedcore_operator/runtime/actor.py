@@ -42,6 +42,10 @@ _P = ParamSpec("_P")
 class Trouble(Exception):  # noqa: N818 - a state of the world
     """The API server could not do what it normally can; to be tried again."""
 
+    def __init__(self, message: str, answer: Answer) -> None:
+        super().__init__(message)
+        self.code = answer.code
+
 
 @dataclass(slots=True)
 class Memory:
@@ -181,7 +185,7 @@ class Actor:
                 return
         reply = await self._call(self._kube.apply, manifest)
         if not reply.ok:
-            raise Trouble(f"{place[0]} {place[1]}: {reply.answer.message}")
+            raise Trouble(f"{place[0]} {place[1]}: {reply.answer.message}", reply.answer)
         memory.applied[place] = content
 
     async def _find_or_create(self, job: Job, manifest: Manifest) -> tuple[Created, Reply]:
@@ -212,13 +216,13 @@ class Actor:
                 outcome.stop = True
                 outcome.again(_WAIT_SECONDS)
             case Created.RETRY | Created.REFUSED | Created.CONFLICT:
-                raise Trouble(reply.answer.message)
+                raise Trouble(reply.answer.message, reply.answer)
 
 
 def _whose(job: Job, held: Reply) -> Created:
     """Return what an object that has the name is to the job."""
     if not held.ok:
-        raise Trouble(held.answer.message)
+        raise Trouble(held.answer.message, held.answer)
     owner: dict[str, Any] = next((one for one in held.body["metadata"].get("ownerReferences") or () if one.get("controller")), {})
     is_job = owner.get("kind") == KIND and owner.get("name") == job.name
     return creation(Answer(409), holder_uid=owner.get("uid"), holder_is_job=is_job, job_uid=job.uid)
@@ -226,4 +230,4 @@ def _whose(job: Job, held: Reply) -> Created:
 
 def _expect(reply: Reply, *codes: int) -> None:
     if not reply.ok and reply.answer.code not in codes:
-        raise Trouble(reply.answer.message)
+        raise Trouble(reply.answer.message, reply.answer)

@@ -6,9 +6,10 @@ such a read finds and no event has brought within two minutes is a missed event:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fedcore_operator.api.names import JOB, JOB_INPUT
+from fedcore_operator.api.names import JOB, JOB_INPUT, PLURAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,16 @@ class Key(NamedTuple):
 
     namespace: str
     name: str
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """What a read has found and an event has to bring."""
+
+    resource: str
+    version: int
+    until: float
+    is_missed: bool = False
 
 
 def slim_pod(raw: Mapping[str, Any]) -> Raw:
@@ -53,7 +64,9 @@ class Cache:
         self._pods: dict[Key, dict[str, Raw]] = {}
         self._primed: set[Key] = set()
         self._buried: dict[Key, set[str]] = {}
-        self._awaited: dict[str, tuple[int, float]] = {}
+        self._awaited: dict[str, _Awaited] = {}
+        self.missed_so_far = dict.fromkeys((PLURAL, "pods"), 0)
+        """Events that had not come when they should have, by resource; whether they came later does not matter."""
 
     def keys(self) -> tuple[Key, ...]:
         """Return all jobs that are known."""
@@ -124,7 +137,7 @@ class Cache:
         """Take a job that was read, and its pods that were read after it."""
         first, before, known = key not in self._primed, self._pods.get(key, {}), self._jobs.get(key)
         if not first and (known is None or _version(job) > _version(known)):
-            self._await(job)
+            self._await(PLURAL, job)
         self.keep_job(job)
         buried = self._buried.pop(key, set())
         found = {raw["metadata"]["uid"]: raw for raw in pods}
@@ -136,7 +149,7 @@ class Cache:
             newer = held is None or _version(raw) > _version(held)
             self._pods[key][uid] = slim_pod(raw) if newer or held is None else held
             if newer and not first:
-                self._await(raw)
+                self._await("pods", raw)
         self._primed.add(key)
 
     def forget(self, key: Key) -> None:
@@ -151,15 +164,18 @@ class Cache:
     def missed(self) -> int:
         """Return how many events should have come long ago."""
         now = self._clock()
-        return sum(1 for _, until in self._awaited.values() if until < now)
+        for one in self._awaited.values():
+            if one.until < now and not one.is_missed:
+                one.is_missed = True
+                self.missed_so_far[one.resource] += 1
+        return sum(one.is_missed for one in self._awaited.values())
 
-    def _await(self, raw: Mapping[str, Any]) -> None:
-        """Note what a read has found and an event has to bring."""
-        self._awaited[raw["metadata"]["uid"]] = (_version(raw), self._clock() + _MISSED_SECONDS)
+    def _await(self, resource: str, raw: Mapping[str, Any]) -> None:
+        self._awaited[raw["metadata"]["uid"]] = _Awaited(resource, _version(raw), self._clock() + _MISSED_SECONDS)
 
     def _arrived(self, raw: Mapping[str, Any]) -> None:
         awaited = self._awaited.get(raw["metadata"]["uid"])
-        if awaited is not None and _version(raw) >= awaited[0]:
+        if awaited is not None and _version(raw) >= awaited.version:
             del self._awaited[raw["metadata"]["uid"]]
 
 

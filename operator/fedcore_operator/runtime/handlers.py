@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["event_source"]
 
 
-def event_source(cache: Cache, queue: Queue, hasten: Callable[[Key], None], ailing: Callable[[], str | None]) -> kopf.OperatorRegistry:
+def event_source(
+    cache: Cache, queue: Queue, hasten: Callable[[Key], None], ailing: Callable[[], str | None], heard: Callable[[str], None]
+) -> kopf.OperatorRegistry:
     """Return a registry whose handlers fill the cache and the queue.
 
     Parameters
@@ -26,6 +28,8 @@ def event_source(cache: Cache, queue: Queue, hasten: Callable[[Key], None], aili
         Told of each event of a coordinator's pod.
     ailing : callable
         Says why this process has to be restarted; None while it is well.
+    heard : callable
+        Told of each event, by the resource.
     """
     registry = kopf.OperatorRegistry()
 
@@ -50,12 +54,14 @@ def event_source(cache: Cache, queue: Queue, hasten: Callable[[Key], None], aili
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def job_event(event: kopf.RawEvent, **_: Any) -> None:
+        heard(PLURAL)
         key = cache.hear_job(event["type"], event["object"])
         if key is not None:
             queue.add(key)
 
     @kopf.on.event("pods", registry=registry)
     async def pod_event(event: kopf.RawEvent, **_: Any) -> None:
+        heard("pods")
         key = cache.hear_pod(event["type"], event["object"])
         if key is None:
             return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from fedcore.log import log_event, log_failure
 from fedcore_operator.api.settings import InvalidOptions, Settings
@@ -19,9 +20,11 @@ from fedcore_operator.io.kube import NoCluster, connect
 from fedcore_operator.runtime.actor import Actor
 from fedcore_operator.runtime.cache import Cache, Key
 from fedcore_operator.runtime.check import problems
+from fedcore_operator.runtime.exposition import StateCollector, scraped
 from fedcore_operator.runtime.handlers import event_source
 from fedcore_operator.runtime.leader import LEASE_SECONDS, Leader
 from fedcore_operator.runtime.logs import set_up_logs
+from fedcore_operator.runtime.meters import Meters
 from fedcore_operator.runtime.pace import Gate, Pace
 from fedcore_operator.runtime.poller import Poller
 from fedcore_operator.runtime.queue import Queue
@@ -62,7 +65,9 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(settings: Settings, *, only_check: bool) -> int:
-    kube = await connect()
+    registry = CollectorRegistry()
+    meters = Meters(registry)
+    kube = await connect(meters.called)
     try:
         found = await problems(kube, settings)
         for problem in found:
@@ -72,7 +77,7 @@ async def _run(settings: Settings, *, only_check: bool) -> int:
         if only_check:
             print("the CRD is there, and so are all rights")
             return 0
-        return await _Process(kube, settings, await open_credentials(kube, settings)).run()
+        return await _Process(kube, settings, await open_credentials(kube, settings), registry, meters).run()
     finally:
         await kube.close()
 
@@ -80,21 +85,24 @@ async def _run(settings: Settings, *, only_check: bool) -> int:
 class _Process:
     """Puts the parts together."""
 
-    def __init__(self, kube: Kube, settings: Settings, credentials: Credentials) -> None:
+    def __init__(self, kube: Kube, settings: Settings, credentials: Credentials, registry: CollectorRegistry, meters: Meters) -> None:
         self._settings = settings
         self._kube = kube
+        self._registry = registry
+        self._meters = meters
         self._clock = asyncio.get_running_loop().time
         self._cache = Cache(self._clock)
-        self._queue = Queue(self._clock)
+        self._queue = Queue(self._clock, meters.waited)
         self._leader = Leader(kube, settings.operator_namespace, f"{settings.operator_pod}_{os.getpid()}", self._clock)
         self._session = aiohttp.ClientSession()
-        self._poller = Poller(self._session, self._queue, settings.progress_poll_seconds, self._clock)
+        self._poller = Poller(self._session, self._queue, settings.progress_poll_seconds, self._clock, meters.polled)
         actor = Actor(kube, self._cache, credentials, Gate(Pace(_CREATIONS_A_SECOND), self._clock))
-        self._worker = Worker(kube, self._cache, self._queue, actor, self._poller, settings, self._clock)
+        self._worker = Worker(kube, self._cache, self._queue, actor, self._poller, settings, self._clock, meters)
+        registry.register(StateCollector(self._cache, self._queue, lambda: self._leader.renewed_at is not None))
 
     async def run(self) -> int:
         """Serve until told to stop; 0 then, 1 if another operator took over or a part failed."""
-        readiness = await self._answer_readiness()
+        answering = await self._answer()
         watching = asyncio.create_task(self._watch())
         leading = asyncio.create_task(self._lead())
         try:
@@ -105,7 +113,7 @@ class _Process:
                 task.cancel()
             await asyncio.wait({leading, watching})
             await self._leader.give_back()
-            await readiness.cleanup()
+            await answering.cleanup()
             await self._session.close()
 
     @staticmethod
@@ -124,7 +132,7 @@ class _Process:
         # kopf's own variable for who it is: left to itself it asks for the user's name, which our uid in a container does not have.
         os.environ["POD_ID"] = self._leader.identity
         await kopf.operator(
-            registry=event_source(self._cache, self._queue, self._poller.hasten, self._ailing),
+            registry=event_source(self._cache, self._queue, self._poller.hasten, self._ailing, self._meters.heard),
             standalone=True,
             liveness_endpoint=f"http://{host}:{self._settings.health_port}/healthz",
             **scope,
@@ -173,7 +181,7 @@ class _Process:
             return f"jobs wait, and none was looked at for {idle:.0f} s"
         return None
 
-    async def _answer_readiness(self) -> web.AppRunner:
+    async def _answer(self) -> web.AppRunner:
         async def ready(_: web.Request) -> web.Response:
             backlog = self._worker.backlog
             if self._leader.renewed_at is None:
@@ -185,7 +193,8 @@ class _Process:
 
         app = web.Application()
         app.router.add_get("/readyz", ready)
+        app.router.add_get("/metrics", scraped(self._registry))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, self._settings.bind_address, self._settings.ready_port).start()
+        await web.TCPSite(runner, self._settings.bind_address, self._settings.metrics_port).start()
         return runner

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fedcore_operator.decide.observe import Polled
-from fedcore_operator.io.progress import fetch_progress
+from fedcore_operator.io.progress import Silence, fetch_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,27 @@ _AT_ONCE = 32
 
 
 class Poller:
-    """Polls in the background, each job at most every ``seconds``, but at once after an event of its coordinator's pod."""
+    """Polls in the background, each job at most every ``seconds``, but at once after an event of its coordinator's pod.
 
-    def __init__(self, session: aiohttp.ClientSession, queue: Queue, seconds: float, clock: Callable[[], float]) -> None:
+    Parameters
+    ----------
+    polled : callable
+        Told how each poll went: ``ok``, or a word of `Silence`.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        queue: Queue,
+        seconds: float,
+        clock: Callable[[], float],
+        polled: Callable[[str], None],
+    ) -> None:
         self._session = session
         self._queue = queue
         self._seconds = seconds
         self._clock = clock
+        self._polled = polled
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._asked: dict[Key, tuple[float, str]] = {}
         self._last: dict[Key, Polled] = {}
@@ -63,7 +77,8 @@ class Poller:
 
     async def _fetch(self, key: Key, address: str) -> None:
         async with self._at_once:
-            progress = await fetch_progress(self._session, address)
-        if progress is not None and key in self._asked:
-            self._last[key] = Polled(progress, datetime.now(UTC).replace(microsecond=0))
+            said = await fetch_progress(self._session, address)
+        self._polled(str(said) if isinstance(said, Silence) else "ok")
+        if not isinstance(said, Silence) and key in self._asked:
+            self._last[key] = Polled(said, datetime.now(UTC).replace(microsecond=0))
             self._queue.add(key)

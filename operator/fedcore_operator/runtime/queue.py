@@ -15,10 +15,17 @@ __all__ = ["Queue"]
 
 
 class Queue:
-    """A queue of keys with times. What is added while its key is worked on waits until that is done."""
+    """A queue of keys with times. What is added while its key is worked on waits until that is done.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Parameters
+    ----------
+    waited : callable
+        Told of each key that is taken for how many seconds it had been due.
+    """
+
+    def __init__(self, clock: Callable[[], float], waited: Callable[[float], None]) -> None:
         self._clock = clock
+        self._waited = waited
         self._due: dict[Key, float] = {}
         self._order: list[tuple[float, Key]] = []
         """A heap of the keys in ``_due`` that nobody works on, and of entries that are out of date: ten thousand events come at once."""
@@ -41,16 +48,23 @@ class Queue:
             wait = None
             if self._order:
                 at, key = self._order[0]
-                if at <= self._clock():
+                now = self._clock()
+                if at <= now:
+                    self._waited(now - at)
                     heapq.heappop(self._order)
                     del self._due[key]
                     self._busy.add(key)
                     return key
-                wait = at - self._clock()
+                wait = at - now
             try:
                 await asyncio.wait_for(self._changed.wait(), wait)
             except TimeoutError:
                 continue
+
+    def depth(self) -> int:
+        """Return how many keys are due."""
+        now = self._clock()
+        return sum(at <= now for at in tuple(self._due.values()))
 
     def overdue(self) -> float:
         """Return for how many seconds the first of all has waited for its turn."""

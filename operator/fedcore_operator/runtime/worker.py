@@ -6,14 +6,14 @@ import asyncio
 import random
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedcore.log import log_event, log_failure
 from fedcore_operator.api.conditions import is_finished
 from fedcore_operator.api.job import InvalidJob, parse_job
 from fedcore_operator.decide.acceptance import dry_run_due
 from fedcore_operator.decide.actions import RETRY_AFTER
-from fedcore_operator.decide.answers import verdict
+from fedcore_operator.decide.answers import error_class, verdict
 from fedcore_operator.decide.observe import Observation, Pods, view_pod
 from fedcore_operator.decide.progress import belongs, poll_address
 from fedcore_operator.decide.reconcile import reconcile
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fedcore_operator.io.kube import Kube
     from fedcore_operator.runtime.actor import Actor
     from fedcore_operator.runtime.cache import Cache, Key
+    from fedcore_operator.runtime.meters import Meters
     from fedcore_operator.runtime.poller import Poller
     from fedcore_operator.runtime.queue import Queue
 
@@ -47,7 +48,15 @@ class Worker:
     """Takes keys off the queue. Several tasks run one worker's `run`; the queue keeps them apart."""
 
     def __init__(
-        self, kube: Kube, cache: Cache, queue: Queue, actor: Actor, poller: Poller, settings: Settings, clock: Callable[[], float]
+        self,
+        kube: Kube,
+        cache: Cache,
+        queue: Queue,
+        actor: Actor,
+        poller: Poller,
+        settings: Settings,
+        clock: Callable[[], float],
+        meters: Meters,
     ) -> None:
         self._kube = kube
         self._cache = cache
@@ -56,6 +65,7 @@ class Worker:
         self._poller = poller
         self._settings = settings
         self._clock = clock
+        self._meters = meters
         self._memories: dict[Key, Memory] = {}
         self._stale: set[Key] = set()
         self._resyncs: dict[Key, float] = {}
@@ -78,15 +88,20 @@ class Worker:
                 self.backlog.done(key)
 
     async def _attempt(self, key: Key) -> None:
+        began = self._clock()
+        result = "error"
         try:
-            await self.look_at(key)
+            result = await self.look_at(key)
         except Trouble as trouble:
+            self._meters.failed(error_class(trouble.code))
             again_in = self._back_off(key)
             log_event("pass_failed", at="warning", job=key.name, namespace=key.namespace, error=str(trouble)[:512], again_in=again_in)
         except Exception as error:  # noqa: BLE001 - one job's trouble must not end the service of the others
+            self._meters.failed("internal")
             log_failure("pass_failed", error, job=key.name, namespace=key.namespace, again_in=self._back_off(key))
         else:
             self._failures.pop(key, None)
+        self._meters.reconciled(result, self._clock() - began)
 
     def _back_off(self, key: Key) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
@@ -96,15 +111,15 @@ class Worker:
         self._queue.add(key, delay)
         return round(delay, 1)
 
-    async def look_at(self, key: Key) -> None:
-        """Do one pass."""
+    async def look_at(self, key: Key) -> Literal["done", "requeue"]:
+        """Do one pass; ``requeue``: it could not do all of it, and the next one follows soon."""
         if not await self._prime(key):
             self._drop(key)
-            return
+            return "done"
         raw = self._cache.job(key)
         if raw is None:
             self._drop(key)
-            return
+            return "done"
         began = time.process_time()
         job = parse_job(raw)
         memory = self._memories.setdefault(key, Memory())
@@ -122,12 +137,16 @@ class Worker:
             written = await self._kube.write_status(job, decision.status)
             if written.answer.code in {404, 409}:
                 # Somebody changed the job meanwhile, or deleted it: what was decided is void.
+                if written.answer.code == 409:
+                    self._meters.failed("conflict")
                 self._stale.add(key)
                 self._queue.add(key)
-                return
+                return "requeue"
             if not written.ok:
-                raise Trouble(f"the status cannot be written: {written.answer.message}")
+                raise Trouble(f"the status cannot be written: {written.answer.message}", written.answer)
             self._cache.keep_job(written.body)
+            self._meters.changed(job, decision.status)
+        result: Literal["done", "requeue"] = "done"
         delay = None if decision.wake_at is None else max(0.0, (decision.wake_at - datetime.now(UTC)).total_seconds())
         events = list(decision.events)
         try:
@@ -136,14 +155,17 @@ class Worker:
                 events += outcome.events
                 if outcome.drop:
                     self._drop(key)
-                    return
+                    return "done"
                 if outcome.again_in is not None:
+                    result = "requeue"
                     delay = outcome.again_in if delay is None else min(delay, outcome.again_in)
         finally:
             for event in events:
-                await post_event(self._kube, job, event, self._settings.operator_pod)
+                if await post_event(self._kube, job, event, self._settings.operator_pod):
+                    self._meters.posted(event.type)
         resync = max(0.0, self._resyncs[key] - self._clock())
         self._queue.add(key, resync if delay is None else min(delay, resync))
+        return result
 
     def _drop(self, key: Key) -> None:
         self._cache.forget(key)
@@ -162,11 +184,11 @@ class Worker:
         if job.answer.code == 404:
             return False
         if not job.ok:
-            raise Trouble(job.answer.message)
+            raise Trouble(job.answer.message, job.answer)
         async with self._reads:
             pods = await self._kube.list_pods(key.namespace, key.name)
             if not pods.ok:
-                raise Trouble(pods.answer.message)
+                raise Trouble(pods.answer.message, pods.answer)
             self._cache.prime(key, job.body, pods.body.get("items") or ())
         self._stale.discard(key)
         if is_due:
@@ -181,7 +203,8 @@ class Worker:
             reply = await self._kube.create(shape, dry_run=True)
             last = verdict(reply.answer)
             if last is None:
-                raise Trouble(f"the dry run of {shape['kind']} {shape['metadata']['name']} has no answer: {reply.answer.message}")
+                what = f"the dry run of {shape['kind']} {shape['metadata']['name']}"
+                raise Trouble(f"{what} has no answer: {reply.answer.message}", reply.answer)
             if not last.accepted:
                 return last
         return last

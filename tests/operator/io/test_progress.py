@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fedcore_operator.io.progress import fetch_progress
+from fedcore_operator.io.progress import Silence, fetch_progress
 
 SAID = {
     "schema": 1, "uid": "u", "attempt": 2, "run_id": "r", "phase": "Running", "round": 7, "rounds": 20, "accepted": 4, "required": 6,
@@ -50,23 +50,23 @@ def test_a_redirection_counts_as_silence():
     async def elsewhere(_):
         raise web.HTTPFound("/elsewhere")
 
-    assert answer(elsewhere) is None
+    assert answer(elsewhere) is Silence.REFUSED
 
 
 @pytest.mark.parametrize(
-    ("text", "status"),
+    ("text", "status", "why"),
     [
-        pytest.param("{}", 200, id="another object"),
-        pytest.param("hello", 200, id="no JSON"),
-        pytest.param(json.dumps(SAID), 503, id="an error"),
-        pytest.param(json.dumps({**SAID, "uid": "u" * 70_000}), 200, id="too much"),
+        pytest.param("{}", 200, Silence.INVALID, id="another object"),
+        pytest.param("hello", 200, Silence.INVALID, id="no JSON"),
+        pytest.param(json.dumps(SAID), 503, Silence.REFUSED, id="an error"),
+        pytest.param(json.dumps({**SAID, "uid": "u" * 70_000}), 200, Silence.INVALID, id="too much"),
     ],
 )
-def test_anything_else_counts_as_silence(text, status):
+def test_anything_else_counts_as_silence(text, status, why):
     async def answered(_):
         return web.Response(text=text, status=status)
 
-    assert answer(answered) is None
+    assert answer(answered) is why
 
 
 def test_nobody_there_counts_as_silence():
@@ -74,4 +74,4 @@ def test_nobody_there_counts_as_silence():
         async with aiohttp.ClientSession() as session:
             return await fetch_progress(session, "127.0.0.1", 1)
 
-    assert asyncio.run(ask()) is None
+    assert asyncio.run(ask()) is Silence.REFUSED

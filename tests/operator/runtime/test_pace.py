@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fedcore_operator.io.progress import Silence
 from fedcore_operator.runtime import poller as polling
 from fedcore_operator.runtime.backlog import Backlog
 from fedcore_operator.runtime.cache import Key
@@ -63,16 +64,17 @@ def asked(monkeypatch):
 
     async def fetch(_, address):
         addresses.append(address)
+        return Silence.REFUSED
 
     monkeypatch.setattr(polling, "fetch_progress", fetch)
     return addresses
 
 
 def test_a_poll_comes_every_so_often_and_at_once_after_an_event(asked):
-    clock = SimpleNamespace(now=0.0)
+    clock, results, waits = SimpleNamespace(now=0.0), [], []
 
     async def scenario():
-        poller = Poller(None, Queue(lambda: clock.now), 10, lambda: clock.now)
+        poller = Poller(None, Queue(lambda: clock.now, waits.append), 10, lambda: clock.now, results.append)
 
         async def ask(address="10.0.0.1"):
             poller.ask(A, address)
@@ -94,6 +96,7 @@ def test_a_poll_comes_every_so_often_and_at_once_after_an_event(asked):
         assert await ask("10.0.0.2") == 4
 
     asyncio.run(scenario())
+    assert (results, waits) == (["refused"] * 4, []), "and whom nobody answers for is not looked at again for that"
 
 
 def test_a_first_pass_is_over_when_each_job_was_looked_at():

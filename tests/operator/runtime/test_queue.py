@@ -12,9 +12,11 @@ def run(scenario):
     async def bounded():
         async with asyncio.timeout(10):
             loop = asyncio.get_running_loop()
-            await scenario(Queue(loop.time))
+            await scenario(Queue(loop.time, waits.append))
 
+    waits = []
     asyncio.run(bounded())
+    return waits
 
 
 async def nothing_to_take(queue):
@@ -56,6 +58,19 @@ def test_the_earlier_time_counts_and_the_earlier_key_comes_first():
         assert [await queue.take(), await queue.take()] == [B, A]
 
     run(scenario)
+
+
+def test_what_is_due_is_the_depth_and_how_long_it_was_due_is_told():
+    async def scenario(queue):
+        for key, delay in ((A, -2.0), (B, 0.0), (Key("n", "c"), 60.0)):
+            queue.add(key, delay)
+        assert queue.depth() == 2
+        assert [await queue.take(), await queue.take()] == [A, B]
+        assert queue.depth() == 0
+
+    first, second = run(scenario)
+    assert 2.0 <= first < 10.0
+    assert 0.0 <= second < 8.0
 
 
 def test_a_new_key_wakes_who_waits_for_a_later_one():

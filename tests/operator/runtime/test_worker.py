@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from fedcore.certificates import authority
 from fedcore_operator.api.conditions import ConditionType, condition
@@ -14,6 +15,7 @@ from fedcore_operator.io.credentials import Credentials
 from fedcore_operator.io.kube import Reply
 from fedcore_operator.runtime.actor import PODS_A_PASS, Actor, Trouble
 from fedcore_operator.runtime.cache import Cache, Key
+from fedcore_operator.runtime.meters import Meters
 from fedcore_operator.runtime.pace import Gate, Pace
 from fedcore_operator.runtime.queue import Queue
 from fedcore_operator.runtime.worker import Worker
@@ -36,6 +38,7 @@ class Api:
         return self.instead.get((verb, name))
 
     async def get_job(self, *_):
+        await asyncio.sleep(0)  # others have their turn, as during any call
         return Reply(404, {}) if self.job is None else Reply(200, copy.deepcopy(self.job))
 
     async def list_pods(self, *_):
@@ -96,16 +99,19 @@ def api():
 
 
 def passes(api, times=1):
-    """Let a fresh operator look at the job so often; return how it went the last time."""
+    """Let a fresh operator look at the job so often; return what it has counted."""
+    registry = CollectorRegistry()
+    meters = Meters(registry)
 
     async def look():
         clock = asyncio.get_running_loop().time
-        cache, queue = Cache(clock), Queue(clock)
-        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Gate(Pace(1000), clock)), NoPolls(), SETTINGS, clock)
+        cache, queue = Cache(clock), Queue(clock, meters.waited)
+        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Gate(Pace(1000), clock)), NoPolls(), SETTINGS, clock, meters)
         for _ in range(times):
             await worker.look_at(Key(api.job["metadata"]["namespace"], api.job["metadata"]["name"]) if api.job else Key("lab", "mnist"))
 
     asyncio.run(look())
+    return registry
 
 
 PODS = ["mnist-coordinator-1", "mnist-worker-0-1", "mnist-worker-1-1"]
@@ -202,3 +208,51 @@ def test_a_job_that_is_gone_is_dropped(api):
     api.job = None
     passes(api)
     assert api.calls == []
+
+
+def counted(api, until):
+    """Let an operator work on the job off its queue until something has happened; return what it has counted."""
+    registry = CollectorRegistry()
+    meters = Meters(registry)
+
+    async def work():
+        clock = asyncio.get_running_loop().time
+        cache, queue = Cache(clock), Queue(clock, meters.waited)
+        worker = Worker(api, cache, queue, Actor(api, cache, SIGNER, Gate(Pace(1000), clock)), NoPolls(), SETTINGS, clock, meters)
+        queue.add(Key("ns", "mnist"))
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(20):
+            while not until(registry):  # noqa: ASYNC110 - it is the worker's own time that passes
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+    asyncio.run(work())
+    return lambda name, **labels: registry.get_sample_value(f"fedcore_operator_{name}", labels)
+
+
+def passes_of(result, times=1):
+    name = "fedcore_operator_reconcile_duration_seconds_count"
+    return lambda registry: registry.get_sample_value(name, {"result": result}) >= times
+
+
+def test_a_pass_is_counted_with_its_events(api):
+    value = counted(api, passes_of("done"))
+    assert value("events_total", type="Normal") + value("events_total", type="Warning") == api.names("create").count("Event") > 0
+    assert value("queue_wait_seconds_count") >= 1
+    assert value("reconcile_duration_seconds_count", result="error") == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "result", "cause"),
+    [(500, "error", "api"), (429, "error", "throttled"), (0, "error", "timeout"), (409, "requeue", "conflict")],
+)
+def test_a_pass_that_fails_is_counted_by_its_cause(api, code, result, cause):
+    api.instead["status", "mnist"] = Reply(code, {"message": "no"})
+    value = counted(api, passes_of(result))
+    assert value("reconcile_errors_total", **{"class": cause}) == value("reconcile_duration_seconds_count", result=result)
+
+
+def test_a_bug_is_an_internal_error(api, monkeypatch):
+    monkeypatch.setattr("fedcore_operator.runtime.worker.reconcile", lambda *_: 1 / 0)
+    value = counted(api, passes_of("error"))
+    assert value("reconcile_errors_total", **{"class": "internal"}) == 1
