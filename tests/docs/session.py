@@ -43,6 +43,8 @@ REHEARSED = {
     "docker": "as buildah, which the tests build with",
     "kubectl": "needs a cluster; tests/e2e/test_docs.py runs the pages of which it is the point, and checks all flags",
     "helm": "as kubectl",
+    "apt-get": "changes the machine; tests/install_prometheus.sh does it",
+    "prometheus": "serves until it is ended; tests/dashboards has it scrape a run",
     "ruby": "the worker in Ruby takes part in a real job in tests/examples/test_foreign_worker.py",
     "fedcore coordinator": "waits for workers; both meet in tests/worker/test_tls.py and tests/examples/test_foreign_worker.py",
     "fedcore worker": "as its coordinator",

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from itertools import pairwise
 
 import pytest
 
@@ -12,13 +13,18 @@ from tests.docs.session import SHELL, run
 pytestmark = pytest.mark.apiserver
 
 PROGRAMS = ("kubectl", "helm")
+COMMAND = re.compile(r"^(?:kubectl|helm) ", re.MULTILINE)
+TRAINS = re.compile(r"^(?:\S*/)?(?:fedcore|python) ", re.MULTILINE)
 INLINE = re.compile(r"(?:kubectl|helm) [a-z]")
 DEEPER = {"create", "config", "rollout", "certificate"}
 """Commands of kubectl with commands of their own."""
 
 
 def of_clusters(page):
-    return [block for block in page.blocks if block.language in SHELL and any(name in block.text for name in PROGRAMS)]
+    """Blocks of a page with such commands, and what they need: files that the page shows, variables; nothing that trains."""
+    commands = [block for block in page.blocks if block.language in SHELL and not TRAINS.search(block.text)]
+    files = [block for block in page.blocks if block.language == "yaml" and block.title]
+    return [*files, *commands] if any(COMMAND.search(block.text) for block in commands) else []
 
 
 PAGES = [page for page in pages() if of_clusters(page) or any(map(INLINE.match, page.code))]
@@ -30,16 +36,16 @@ def known(apiserver):
     paths = {"kubectl": apiserver.kubectl_program, "helm": apiserver.helm_program}
     cache = {}
 
-    def known(program, *verbs):
-        key = (program, *verbs)
+    def known(program, *words):
+        key = (program, *words)
         if key not in cache:
-            said = subprocess.run([paths[program], *verbs, "--help"], capture_output=True, text=True, timeout=60)
+            said = subprocess.run([paths[program], *words], capture_output=True, text=True, timeout=60)
             assert said.returncode == 0, key
             cache[key] = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", said.stdout))
         return cache[key]
 
     def flags(program, *verbs):
-        return known(program, *verbs) | (known(program, "options") if program == "kubectl" else set())
+        return known(program, *verbs, "--help") | (known(program, "options") if program == "kubectl" else set())
 
     return flags
 
@@ -75,13 +81,14 @@ def test_a_flag_that_is_none_is_found(planted, known):
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_values_of_the_chart_are_values(page, apiserver, tmp_path):
-    """``--set`` of each install and upgrade: the chart refuses keys that it does not know."""
-    commands = [
-        *run(of_clusters(page), tmp_path / "checkout").commands,
-        *(shlex.split(text) for text in page.code if text.startswith("helm ")),
-    ]
-    for words in commands:
-        if words[0] == "helm" and words[1] in {"install", "upgrade"}:
-            following = zip(words, [*words[1:], ""], strict=True)
-            sets = [f"{word}={value}" if word == "--set" else word for word, value in following if word.startswith("--set")]
-            apiserver.helm("template", "fedcore", tmp_path / "checkout/charts/fedcore", *sets)
+    """Those of each install and upgrade, by ``--set`` and by files: the chart refuses keys that it does not know."""
+    session = run(of_clusters(page), tmp_path / "checkout")
+    for words in [*session.commands, *(shlex.split(text) for text in page.code if text.startswith("helm "))]:
+        if words[0] == "helm" and words[1] in {"install", "upgrade"} and "charts/fedcore" in words:
+            given = []
+            for word, following in pairwise([*words, ""]):
+                if word.startswith("--set"):
+                    given += [word] if "=" in word else [word, following]
+                elif word == "--values" and (session.folder / following).exists():  # what `make images` writes is not there
+                    given += [word, session.folder / following]
+            apiserver.helm("template", "fedcore", session.folder / "charts/fedcore", *given)
