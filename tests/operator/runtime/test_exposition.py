@@ -109,9 +109,8 @@ def test_only_a_leader_speaks_of_jobs(operator):
     operator.leads = False
     following = operator.series()
     assert operator.value(metrics.LEADER) == 0
-    assert leading - following == {
-        metric.name for metric in metrics.COMPUTED if "federatedjob" in metric.label_names or metric is metrics.JOBS
-    } - {metrics.JOB_FINISHED.name, metrics.JOB_ACCURACY.name, metrics.JOB_LOSS.name}
+    of_jobs = {metric.name for metric in (metrics.JOBS, *metrics.PER_JOB)}
+    assert leading - following == of_jobs - {metrics.JOB_FINISHED.name, metrics.JOB_ACCURACY.name, metrics.JOB_LOSS.name}
 
 
 def test_a_jobs_series_go_with_it_and_follow_its_status(operator):
