@@ -191,7 +191,7 @@ def test_the_crd_is_that_of_the_models_and_stays_when_the_release_goes(render):
 
 
 def test_the_policy_lets_out_no_more_than_is_needed(render):
-    policy = render().one("NetworkPolicy", "r")["spec"]
+    policy = render("--set-json=monitoring.from=[]").one("NetworkPolicy", "r")["spec"]
     assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
     ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
     assert ports == {53, 443, 6443, names.METRICS_PORT}
@@ -210,6 +210,9 @@ def test_versions_are_one(render):
         pytest.param("--set=image.digest=latest", "digest", id="no digest"),
         pytest.param("--set=progress.pollSeconds=0", "pollSeconds", id="too often"),
         pytest.param("--set=namespaces={A}", "namespaces", id="no namespace's name"),
+        pytest.param("--set=monitoring.monitors=true", "monitors", id="neither auto nor always nor never"),
+        pytest.param("--set=monitoring.interval=often", "interval", id="no interval"),
+        pytest.param("--set=monitoring.runbookBaseUrl=docs", "runbookBaseUrl", id="no address"),
     ],
 )
 def test_wrong_values_are_refused(helm, value, words):

@@ -13,7 +13,7 @@ from tests.e2e.conftest import CHART
 pytestmark = pytest.mark.apiserver
 
 CRD = "crd/federatedjobs.fedcore.dev"
-KINDS = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies,crds"
+KINDS = "deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies,crds"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Files of other projects' Go modules: CRDs and schemas that examples are checked against.
 
-They come through Go's module cache, by version and checksum, and are not copied into this repository. Karpenter, Kueue and eksctl are
-under the Apache License 2.0.
+They come through Go's module cache, by version and checksum, and are not copied into this repository. Karpenter, Kueue, eksctl and the
+Prometheus operator are under the Apache License 2.0.
 """
 
 import json
@@ -45,3 +45,6 @@ class Module:
 KARPENTER = Module("github.com/aws/karpenter-provider-aws", "v1.14.1", "h1:WGtIQTQcxpElYMdWfWuPwaF2+9muR+hYhPZsTtoY8Gs=")
 KUEUE = Module("sigs.k8s.io/kueue", "v0.17.0", "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=")
 EKSCTL = Module("github.com/weaveworks/eksctl", "v0.215.0", "h1:oCPoubT3UsW4Y2J43Y4dNRvXHEIsgg03Y3e6wv6bKG4=")
+PROMETHEUS_OPERATOR = Module(
+    "github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s="
+)

@@ -44,6 +44,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
 {{- end }}
 
+{{- /* A list: the context, auto, always or never, a kind of the Prometheus operator. "true" or nothing. */ -}}
+{{- define "fedcore.renders" -}}
+{{- $has := (index . 0).Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 2)) -}}
+{{- if or (eq (index . 1) "always") (and (eq (index . 1) "auto") $has) }}true{{ end -}}
+{{- end }}
+
+{{- define "fedcore.monitoringLabels" -}}
+{{- merge (include "fedcore.labels" . | fromYaml) .Values.monitoring.labels | toYaml -}}
+{{- end }}
+
 {{- define "fedcore.pod" -}}
 serviceAccountName: {{ include "fedcore.serviceAccount" . | quote }}
 enableServiceLinks: false
@@ -79,6 +89,7 @@ env:
   - {name: FEDCORE_IMAGE_PULL_SECRETS, value: "{{ range $i, $secret := .Values.imagePullSecrets }}{{ if $i }},{{ end }}{{ $secret.name }}{{ end }}"}
   - {name: FEDCORE_NETWORK_POLICY, value: {{ .Values.jobs.networkPolicy.enabled | quote }}}
   - {name: FEDCORE_WORKER_EGRESS, value: {{ .Values.jobs.networkPolicy.workerEgress | toJson | quote }}}
+  - {name: FEDCORE_METRICS_MONITORED, value: {{ include "fedcore.renders" (list . .Values.monitoring.monitors "PodMonitor") | default "false" | quote }}}
   - {name: FEDCORE_MONITORING_FROM, value: {{ .Values.monitoring.from | toJson | quote }}}
   - {name: FEDCORE_PROGRESS_POLL_SECONDS, value: {{ .Values.progress.pollSeconds | quote }}}
   - {name: FEDCORE_LOG_LEVEL, value: {{ .Values.log.level }}}
