@@ -113,7 +113,7 @@ def test_there_is_no_runbook_without_an_alert_and_the_list_has_all():
 
 
 def blocks(path, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}(?: [^\n]*)?\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("path", [*sorted(RUNBOOKS.glob("*.md")), ROOT / "docs/monitoring.md"], ids=lambda path: path.stem)
