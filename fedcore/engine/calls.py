@@ -91,6 +91,7 @@ class Calls(Course):
         worker = self._find(event.session, now, event.ticket)
         if worker is None:
             return
+        self._gave_up(worker, now)
         previous = self._polls.park(event.session, Call.TASK, Parked(event.ticket, self._parked_until(worker, event.wait_seconds, now)))
         if previous is not None:
             self._answer(previous.ticket, Task(kind=TaskKind.WAIT))
@@ -104,6 +105,7 @@ class Calls(Course):
         if worker is None:
             return
         if not self._wanted(worker, event.round):
+            self._overtake(worker, event.round)
             self._answer(event.ticket, HeartbeatReply(superseded=True, deadline_seconds=0.0))
             return
         if self.stage is Stage.OPEN and self.round is not None and worker.index in self.round.participants:
@@ -265,6 +267,9 @@ class Calls(Course):
         """Record one submitted update: a row of updates.csv."""
         if round_number == 0:
             return
+        if result in {Result.ACCEPTED, Result.STALE}:
+            self._trip_ended[worker.index] = round_number
+            self._overtaken.pop(worker.session, None)
         sent_at = self._trips.get(worker.index, {}).get(round_number)
         observed = result in {Result.ACCEPTED, Result.STALE} and sent_at is not None
         participant = None if self.round is None or self.round.number != round_number else self.round.participants.get(worker.index)

@@ -11,7 +11,7 @@ from fedcore.engine.effects import (
 from fedcore.engine.polls import Call
 from fedcore.engine.rounds import Participant
 from fedcore.engine.seeds import init_seed, task_seed
-from fedcore.engine.state import Stage, State
+from fedcore.engine.state import Stage, State, rounded
 from fedcore.wire.protocol import (
     Base,
     HeartbeatReply,
@@ -134,10 +134,28 @@ class Handout(State):
             if not isinstance(found, Fault) and self._wanted(found, parked.round):
                 self._polls.park(session, Call.HEARTBEAT, parked)
             else:
+                if not isinstance(found, Fault):
+                    self._overtake(found, parked.round)
                 self._answer(parked.ticket, HeartbeatReply(superseded=True, deadline_seconds=0.0))
+
+    def _overtake(self, worker: Worker, round_number: int) -> None:
+        """Note that a worker is being told to give up its work for a round, if that is training which it was sent and has not answered."""
+        newest = max(self._trips.get(worker.index, {}), default=0)
+        unanswered = self._trip_ended.get(worker.index, 0) < newest
+        if round_number == newest and unanswered and self.stage in {Stage.CLOSING, Stage.BETWEEN, Stage.OPEN}:
+            self._overtaken[worker.session] = newest
+
+    def _gave_up(self, worker: Worker, now: float) -> None:
+        """Record that a worker has given up work that came too late, which ends its round trip."""
+        number = self._overtaken.pop(worker.session, None)
+        if number is not None:
+            self._trip_ended[worker.index] = number
+            trip = rounded(now - self._trips[worker.index][number])
+            self._record("task_superseded", round=number, worker=worker.name, attempt=worker.attempt, round_trip_s=trip)
 
     def _release(self, session: str) -> None:
         """Answer what a session that goes away has parked, so that no call waits for nothing."""
+        self._overtaken.pop(session, None)
         task, heartbeat = self._polls.take(session, Call.TASK), self._polls.take(session, Call.HEARTBEAT)
         if task is not None:
             self._answer(task.ticket, Task(kind=TaskKind.WAIT))

@@ -105,6 +105,10 @@ class Members:
         """Yield live workers, lowest index first."""
         return (worker for _, worker in sorted(self._by_index.items()) if worker.live)
 
+    def everyone(self) -> Iterator[Worker]:
+        """Yield all workers that hold a session, live or not, in no order."""
+        yield from self._by_index.values()
+
     def at(self, index: int) -> Worker | None:
         """Return the worker at this index, live or lost."""
         return self._by_index.get(index)

@@ -90,6 +90,10 @@ class State:
         self._closed: list[Record] = []
         self._pending_end: tuple[EndReason, str] | None = None
         self._told: set[str] = set()
+        self._trip_ended: dict[int, int] = {}
+        """Last round for which an update of an index has arrived, or its work was given up."""
+        self._overtaken: dict[str, int] = {}
+        """Round whose work a session has been told to give up; until it shows, by asking for other work, that it has."""
         self._out: list[Effect] = []
         self._lenient_until = now
         """After a restart, how long the workers have to find their way back before their absence counts."""

@@ -736,3 +736,65 @@ def test_the_parked_calls_of_a_replaced_worker_are_answered_at_once(bottle):
     job.register(0, attempt=2)
     assert job.answers[parked].kind is TaskKind.WAIT
     assert job.answers[beat].superseded
+
+
+# -- round trips of work that is given up -------------------------------------------------------------------------------------------------
+
+
+def late_worker(bottle, **parts):
+    """A job whose worker 2 still trains for round 1 when that closes without it."""
+    job = bottle(replicas=3, rounds=3, quorum={"percent": 60, "graceSeconds": 0}, workload={"policy": "fixed"}, **parts)
+    job.begin()
+    job.wait(2)
+    beat = job.beat(2, 1)
+    job.submit(0, 1)
+    job.submit(1, 1)
+    assert job.answers[beat].superseded
+    return job
+
+
+def test_round_trip_of_superseded_work_ends_when_other_work_is_asked_for(bottle):
+    job = late_worker(bottle)
+    job.wait(3)
+    job.beat(2, 1)  # says once more that it has stopped
+    assert job.events("task_superseded") == []
+    job.ask(2)
+    job.ask(2)
+    assert job.events("task_superseded") == [{"round": 1, "worker": "worker-2", "attempt": 1, "round_trip_s": 5.0}]
+
+
+def test_heartbeat_that_was_not_parked_hears_of_the_close_later(bottle):
+    job = bottle(replicas=3, rounds=3, quorum={"percent": 60, "graceSeconds": 0})
+    job.begin()
+    job.submit(0, 1)
+    job.submit(1, 1)
+    job.wait(1)
+    job.beat(2, 1)
+    job.ask(2)
+    assert [event["round_trip_s"] for event in job.events("task_superseded")] == [1.0]
+
+
+def test_late_update_ends_the_trip_in_place_of_the_acknowledgement(bottle):
+    job = late_worker(bottle)
+    assert job.submit(2, 1).result == "stale"
+    job.ask(2)
+    assert [event["round_trip_s"] for event in job.events("update") if event["result"] == "stale"] == [2.0]
+    assert job.events("task_superseded") == []
+
+
+def test_worker_that_was_counted_gives_nothing_up(bottle):
+    job = bottle(replicas=2, rounds=3, quorum={"percent": 100})
+    job.begin()
+    job.submit(0, 1)
+    beat = job.beat(0, 1)
+    job.submit(1, 1)
+    assert job.answers[beat].superseded
+    job.ask(0)
+    assert job.events("task_superseded") == []
+
+
+def test_process_that_is_started_again_gives_nothing_up(bottle):
+    job = late_worker(bottle)
+    job.register(2, attempt=2)
+    job.ask(2, attempt=2)
+    assert job.events("task_superseded") == []
