@@ -11,13 +11,14 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
-    from prometheus_client.core import Metric as Family
 
 __all__ = [
     "BUILD_INFO",
@@ -31,6 +32,7 @@ __all__ = [
     "Metrics",
     "build",
     "counter",
+    "families",
     "gauge",
     "histogram",
 ]
@@ -165,6 +167,27 @@ def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge |
         for values in product(*(label.from_start for label in metric.labels)):
             made.labels(*values)
     return made
+
+
+def families(
+    catalogue: Iterable[Metric], series: Iterable[tuple[Metric, tuple[str, ...], float]], labels: Mapping[str, str] | None = None
+) -> Iterator[Family]:
+    """Yield gauges and counters whose values are read when they are collected.
+
+    Parameters
+    ----------
+    catalogue : iterable of Metric
+        All of them, in the order in which they are to be exposed; one without series is exposed with its help alone.
+    series : iterable of (Metric, values of its labels, value)
+        What there is.
+    labels : mapping, optional
+        Further labels of every series.
+    """
+    found = {metric: Family(metric.name.removesuffix("_total"), metric.help, metric.kind) for metric in catalogue}
+    names = {metric: metric.label_names for metric in found}
+    for metric, values, value in series:
+        found[metric].samples.append(Sample(metric.name, {**(labels or {}), **dict(zip(names[metric], values, strict=True))}, value))
+    yield from found.values()
 
 
 class Labelled(Collector):

@@ -22,7 +22,7 @@ _MATTER = frozenset(
     }
 )
 _SHOWN = {
-    "run_started": ("job", "workers", "required", "rounds", "progress"),
+    "run_started": ("job", "workers", "required", "rounds", "metrics"),
     "job_status": ("phase", "reason", "message"),
     "round_closed": ("round", "outcome", "accepted", "required", "stragglers", "duration_s", "version", "accuracy"),
     "run_finished": ("phase", "reason", "message", "accuracy", "run_dir"),

@@ -130,7 +130,7 @@ def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | Live
         return nullcontext(SilentView())
     spec = plan.job.spec
     if not can_draw(color=options.color) or options.verbose or options.log_format == "json":
-        extras = {"run_started": {"progress": plan.progress_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
+        extras = {"run_started": {"metrics": plan.metrics_url}, "run_finished": {"run_dir": str(plan.directory.path)}}
         return nullcontext(PlainView(verbose=options.verbose, log_format=options.log_format, rounds=spec.rounds, extras=extras))
     from rich.console import Console
 
@@ -142,7 +142,7 @@ def _view(plan: Plan, options: RunOptions) -> AbstractContextManager[View | Live
     header = (
         f"fedcore {__version__} · {plan.job.metadata.name} · {replicas} workers · quorum {need} of {replicas} ({spec.quorum.percent} %)"
     )
-    header += f" · {spec.rounds} rounds · {plan.progress_url}"
+    header += f" · {spec.rounds} rounds · {plan.metrics_url}"
     names = [worker_name(index) for index in range(replicas)]
     board = Board(spec.rounds, need, {name: Standing(name) for name in names})
     return LiveView(Console(stderr=True, highlight=False), board, header)

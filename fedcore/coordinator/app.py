@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -12,10 +12,23 @@ if TYPE_CHECKING:
 
     from fedcore.wire.protocol import UploadReply
 
-__all__ = ["Announced", "App", "BodyRefused", "Refusal", "Route", "Routes", "UploadSink", "Waiting", "WeightsFile"]
+__all__ = ["Announced", "App", "BodyRefused", "Page", "Refusal", "Route", "Routes", "UploadSink", "Waiting", "WeightsFile"]
 
-Route: TypeAlias = Callable[[], tuple[int, str, bytes]]
-"""Answers a GET: status, content type, body. Runs in the loop's thread."""
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer to a GET outside the protocol."""
+
+    content_type: str
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answered: Callable[[], object] | None = None
+    """Called when it has gone out to its last byte."""
+
+
+Route: TypeAlias = Callable[[Mapping[str, str]], Awaitable[Page]]
+"""Answers a GET, given the request's headers (names in lower case). Runs in the loop's thread."""
 Routes: TypeAlias = Mapping[str, Route]
 Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 """Entered by the application while an answer is not there yet: cancels the call when its client goes away, as nobody will read it."""
@@ -107,6 +120,9 @@ class App(Protocol):
 
     def sent(self, size_bytes: int) -> None:
         """Count body bytes of weights that have gone out."""
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """Count a request that was answered: see `fedcore.wire.methods.METHOD_LABELS` for ``method``, `RPC_CODES` for ``code``."""
 
     def refused(self, reason: str) -> None:
         """Count a refusal.

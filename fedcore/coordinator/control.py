@@ -63,8 +63,6 @@ class Control:
     def __init__(self, service: Service, token: str) -> None:
         self._service = service
         self._token = token
-        self.refusals: dict[str, int] = {}
-        """Requests refused before dispatch, or broken off, by reason."""
 
     def check_token(self, token: str) -> bool:
         """Compare a join token, in constant time."""
@@ -84,7 +82,11 @@ class Control:
 
     def refused(self, reason: str) -> None:
         """Count a refusal."""
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        self._service.meter.refused(reason)
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """Count an answer."""
+        self._service.meter.answered(method, code, seconds)
 
     async def rpc(self, method: str, params: list[Any], waiting: Waiting) -> Any:
         """Answer a call."""
@@ -136,6 +138,7 @@ class Control:
             receiving = Receiving(service.spool.take(length), layout, length)
         except OSError as error:
             return no_room(error)
+        service.uploads_in_flight += 1
         return Sink(self, session, round_number, receiving, report, announced.sum64.lower())
 
     async def weights(self, session: str, version: int) -> WeightsFile | Refusal:
@@ -151,6 +154,7 @@ class Control:
     ) -> tuple[int, UploadReply]:
         """Hold a body that has come whole, or refuse it; with its report, count it."""
         service, size_bytes = self._service, receiving.size_bytes
+        service.uploads_in_flight -= 1
         verdict = receiving.verdict()
         if isinstance(verdict, Rejected):
             service.spool.give_back(receiving.file)
@@ -172,6 +176,7 @@ class Control:
 
     def abandon(self, session: str, round_number: int, receiving: Receiving, reason: str) -> None:
         """Forget a body that did not come whole, or was refused on the way."""
+        self._service.uploads_in_flight -= 1
         self._service.bytes_received += receiving.received
         self._service.spool.give_back(receiving.file, discard_bytes=receiving.spool_full)
         if reason == "refused" and receiving.rejected is not None:

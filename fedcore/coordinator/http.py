@@ -17,7 +17,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from fedcore.coordinator.app import App, BodyRefused, Refusal, Route, Routes, UploadSink, WeightsFile
+from fedcore.coordinator.app import App, BodyRefused, Page, Refusal, Route, Routes, UploadSink, WeightsFile
 from fedcore.coordinator.bodies import Incomplete, SlowReader, Stalled
 from fedcore.coordinator.connection import Connection, NotTls
 from fedcore.coordinator.head import HeadReader, HttpRefusal, json_refusal
@@ -30,7 +30,7 @@ from fedcore.wire.protocol import RPC_PATH, uploads_path, weights_path
 if TYPE_CHECKING:
     from fedcore.coordinator.head import Head
 
-__all__ = ["App", "BodyRefused", "Limits", "Pace", "Refusal", "Route", "Routes", "Server", "UploadSink", "WeightsFile"]
+__all__ = ["App", "BodyRefused", "Limits", "Pace", "Page", "Refusal", "Route", "Routes", "Server", "UploadSink", "WeightsFile"]
 
 UPLOADS = re.compile(re.escape(uploads_path(0))[:-1] + "([0-9]{1,9})")
 WEIGHTS = re.compile(re.escape(weights_path(0))[:-1] + "([0-9]{1,9})")
@@ -293,9 +293,13 @@ class Server:
         _require(head, "GET", "HEAD")
         if unread:
             raise HttpRefusal(400, "a GET has no body")
-        status, content_type, body = route()
-        body = body if method == "GET" else b""
-        return await connection.answer(status, content_type, body, keep_alive=head.keep_alive, pace=self._limits.pace)
+        page = await route(head.headers)
+        body = page.body if method == "GET" else b""
+        pace = self._limits.pace
+        await connection.answer(page.status, page.content_type, body, keep_alive=head.keep_alive, pace=pace, headers=page.headers)
+        if page.answered is not None and method == "GET":
+            page.answered()
+        return None
 
     async def _refuse(self, connection: Connection, head: Head | None, refusal: HttpRefusal) -> None:
         self._count(refusal.reason)

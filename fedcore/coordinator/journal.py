@@ -13,12 +13,12 @@ from fedcore.log import log_event
 from fedcore.report.rundir import EVENTS, TableFiles, format_time, read_events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 __all__ = ["Journal"]
 
-_QUIET = {"task_sent", "checkpoint_written"}
+_QUIET = {"task_sent", "task_superseded", "checkpoint_written"}
 """Events that come once per worker or say what another has said, as accepted updates do: in the file, not in the log."""
 
 
@@ -31,6 +31,11 @@ class Journal:
         An existing run is continued: a torn last line is cut off, ``resume`` is one higher.
     mirror : int or None
         Descriptor that gets each line too. A reader that went away is forgotten.
+
+    Attributes
+    ----------
+    watcher : callable or None
+        Called with each event that was appended.
     """
 
     def __init__(self, run_dir: Path, mirror: int | None = None) -> None:
@@ -41,6 +46,7 @@ class Journal:
         self.resume = 0 if self.last_resume is None else self.last_resume + 1
         self._seq = before[-1]["seq"] + 1 if before else 0
         self._mirror = mirror
+        self.watcher: Callable[[Mapping[str, Any]], None] | None = None
         self._file = path.open("ab", buffering=0)
         _cut_torn_line(path)
         self._tables = TableFiles(run_dir, before)
@@ -64,6 +70,8 @@ class Journal:
         self._write(encoded)
         self._seq += 1
         self._tables.feed(line)
+        if self.watcher is not None:
+            self.watcher(line)
         self._tell(encoded)
         if event not in _QUIET and fields.get("result") != Result.ACCEPTED:
             log_event(event, **{key: value for key, value in fields.items() if not isinstance(value, dict)})

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 from fedcore.aggregation.kernels import kernels
 from fedcore.coordinator.control import Control
 from fedcore.coordinator.ending import Ending, repeat_end
-from fedcore.coordinator.http import Server
+from fedcore.coordinator.exposition import Exposition
+from fedcore.coordinator.http import Page, Server
 from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
+from fedcore.coordinator.linger import Scrapes
+from fedcore.coordinator.meter import Meter
 from fedcore.coordinator.resume import active_seconds, complete_the_log, last_size, lost_seconds
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool
@@ -36,6 +39,8 @@ from fedcore.report.lock import RunDirectoryLocked, lock_run_dir
 from fedcore.report.rundir import JOB, SPOOL, VERSIONS, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fedcore.coordinator.options import Options
     from fedcore.coordinator.spool import Upload
     from fedcore.coordinator.tls import Certificate
@@ -140,6 +145,8 @@ class _Coordinator:
             beat = asyncio.create_task(self._tick())
             ends: set[asyncio.Future[Any]] = {service.done, stopped}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if service.done.done() and not stopped.done():
+                await self._linger(service, stopped)
             watcher.cancel()
             beat.cancel()
         finally:
@@ -150,12 +157,24 @@ class _Coordinator:
         log_event("terminated", version=service.engine.version, message="the state on disk is the last closed round")
         return EXIT_TERMINATED
 
+    async def _linger(self, service: Service, stopped: asyncio.Future[None]) -> None:
+        """Serve on until the last values have been scraped, or for as long as the job allows; a signal ends it."""
+        seconds = service.linger_seconds
+        if seconds:
+            log_event("lingering", seconds=seconds)
+            fetched = asyncio.ensure_future(service.scrapes.wait(seconds))
+            either: set[asyncio.Future[Any]] = {fetched, stopped}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            fetched.cancel()
+
     def _build(self) -> tuple[Service, Stored | None, Upload | None]:
         options, job = self._options, self._input.job
         versions = Versions(options.run_dir / VERSIONS, job.spec.coordinator.checkpoint.keep)
         resumed = versions.newest()
         initial = open_initial(job.spec.task.initial_weights) if resumed is None and job.spec.task.initial_weights else None
         journal = Journal(options.run_dir, options.events_fd)
+        meter = Meter(journal.past)
+        journal.watcher = meter.take
         write_atomically(options.run_dir / JOB, dump_job(job))
         started = next((event for event in journal.past if event["event"] == "run_started"), None)
         run_id = started["run_id"] if started is not None else secrets.token_hex(8)
@@ -192,6 +211,8 @@ class _Coordinator:
             journal,
             spool,
             Ending(options.run_dir, journal, options.termination_file),
+            meter,
+            Scrapes(monitored=options.metrics_monitored),
             uid=self._input.uid,
             attempt=options.attempt,
         )
@@ -202,7 +223,8 @@ class _Coordinator:
         options = self._options
         tls = None if self._certificate is None else self._certificate.context
         server = Server(options.host, options.port, Control(service, self._token), tls=tls)
-        routes = {"/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
+        exposition = Exposition(service, self._input.job.name, tls=tls is not None)
+        routes = {"/metrics": exposition.page, "/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
         metrics = Server(options.host, options.metrics_port, routes=routes)
         for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):
             try:
@@ -274,13 +296,13 @@ class _Coordinator:
             loop.add_reader(lifeline, read_lifeline)
         return stopped
 
-    def _progress(self) -> tuple[int, str, bytes]:
+    async def _progress(self, _headers: Mapping[str, str]) -> Page:
         assert self._service is not None
-        return 200, "application/json", self._service.progress().model_dump_json(by_alias=True).encode()
+        return Page("application/json", self._service.progress().model_dump_json(by_alias=True).encode())
 
-    def _healthz(self) -> tuple[int, str, bytes]:
+    async def _healthz(self, _headers: Mapping[str, str]) -> Page:
         alive = time.monotonic() - self._ticked < 30
-        return (200, "text/plain", b"ok\n") if alive else (503, "text/plain", b"the loop has not turned for 30 s\n")
+        return Page("text/plain", b"ok\n") if alive else Page("text/plain", b"the loop has not turned for 30 s\n", 503)
 
-    def _readyz(self) -> tuple[int, str, bytes]:
-        return 200, "text/plain", b"ok\n"
+    async def _readyz(self, _headers: Mapping[str, str]) -> Page:
+        return Page("text/plain", b"ok\n")

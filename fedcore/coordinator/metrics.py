@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedcore.engine.reasons import EndReason, Outcome, Phase, Rejection, Result
 from fedcore.metrics import BUILD_INFO, EPOCHS, OPERATIONS, ROUNDS, Label, counter, gauge, histogram
-from fedcore.wire.methods import METHOD_LABELS
+from fedcore.wire.methods import METHOD_LABELS, RPC_CODES
 
 _ENDS = tuple(str(reason) for reason in EndReason if reason not in {EndReason.COORDINATOR_FAILED, EndReason.INTERRUPTED})
 """What a coordinator can give; the other two are words of its supervisor."""
@@ -12,7 +12,6 @@ _PHASES = tuple(str(phase) for phase in Phase if phase is not Phase.INTERRUPTED)
 _CLOSED = (str(Outcome.FULL), str(Outcome.QUORUM))
 _RESULTS = tuple(str(result) for result in Result)
 _TRIP_RESULTS = (str(Result.ACCEPTED), str(Result.STALE), "superseded")
-_CODES = ("ok", "unknown_session", "unauthorized", "bad_request", "too_large", "busy", "finished", "error")
 _REFUSALS = (
     *("unauthorized", "certificate", "too_large", "no_length", "gzip", "bad_xml", "unknown_method", "stalled", "incomplete", "busy"),
     "damaged",
@@ -104,7 +103,7 @@ TRAIN_LOSS = gauge("fedcore_train_loss", "Sample-weighted training loss reported
 RPC_REQUESTS = counter(
     "fedcore_rpc_requests_total",
     "Requests answered; get_weights and put_upload are those of the HTTP data plane",
-    *(Label("method", METHOD_LABELS), Label("code", _CODES, initial=("ok",))),
+    *(Label("method", METHOD_LABELS), Label("code", RPC_CODES, initial=("ok",))),
 )
 RPC_DURATION = histogram(
     "fedcore_rpc_duration_seconds",

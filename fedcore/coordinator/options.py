@@ -46,6 +46,8 @@ class Options(ProcessOptions):
     """Pipe from the process that started this one; at its end this one ends too."""
     events_fd: int | None = Field(None, ge=0)
     """Gets each line of events.jsonl too. It may be non-blocking: a line that does not fit is left out, the file has it."""
+    metrics_monitored: bool = False
+    """Whether somebody scrapes the metrics, though nobody may have come yet: the end is then waited for to be scraped."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:

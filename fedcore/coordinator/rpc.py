@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from fedcore.coordinator.bodies import Incomplete
 from fedcore.coordinator.connection import CONTINUE
 from fedcore.coordinator.head import HttpRefusal
 from fedcore.coordinator.slots import Slots
-from fedcore.wire.methods import METHODS, misfit
+from fedcore.wire.methods import METHODS, RPC_CODES, method_label, misfit
 from fedcore.wire.protocol import FaultCode
 from fedcore.wire.xmlrpc import BadXml, Call, CallParser, Credential, RpcFault, encode_fault, encode_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fedcore.coordinator.app import App
     from fedcore.coordinator.connection import Connection
@@ -28,6 +29,7 @@ XML = "text/xml"
 REGISTER = "fedcore.register"
 SUBMIT = "fedcore.submit"
 WEIGHTS = "fedcore.weights"
+LONG_POLLS = frozenset({"fedcore.next_task", "fedcore.heartbeat"})
 SMALL_BYTES = 8 * 1024
 """A registration fits; what is shorter costs less than the connection it came on."""
 
@@ -60,19 +62,27 @@ class RpcEndpoint:
             The client stopped in the middle, or has gone.
         """
         length = self._length(head)
+        began, code = time.monotonic(), "ok"
+        parked = _Parked(connection)
         async with contextlib.AsyncExitStack() as held:
             call, bearer = await self._receive(connection, head, length, held, settled)
             settled()
             try:
-                value = await self._value(connection, call, bearer, held)
+                value = await self._value(connection, call, bearer, held, parked)
             except RpcFault as fault:
-                body = encode_fault(fault.code, fault.message)
+                code, body = _code(fault.code), encode_fault(fault.code, fault.message)
+            except HttpRefusal:
+                raise
+            except Exception:
+                self._app.answered(method_label(call.method), "error", time.monotonic() - began - parked.seconds)
+                raise
             else:
                 body = encode_response(value)
             # Slots are held until the bytes are out: a thousand answers of this size side by side would be gigabytes.
             await connection.answer(200, XML, body, keep_alive=head.keep_alive, pace=self._limits.pace)
+            self._app.answered(method_label(call.method), code, time.monotonic() - began - parked.seconds)
 
-    async def _value(self, connection: Connection, call: Call, bearer: str, held: contextlib.AsyncExitStack) -> Any:
+    async def _value(self, connection: Connection, call: Call, bearer: str, held: contextlib.AsyncExitStack, parked: _Parked) -> Any:
         if call.method.startswith("system."):
             return _introspect(call)
         params = self._with_session(call, bearer)
@@ -80,7 +90,7 @@ class RpcEndpoint:
             raise RpcFault(FaultCode.BAD_REQUEST, problem)
         if call.method == WEIGHTS:
             await _take(self._answers, held, params[0])
-        value = await self._app.rpc(call.method, params, connection.watched)
+        value = await self._app.rpc(call.method, params, parked.waiting if call.method in LONG_POLLS else connection.watched)
         connection.known = True
         return value
 
@@ -183,6 +193,31 @@ class RpcEndpoint:
     @staticmethod
     def _unwelcome(code: FaultCode, message: str, *, close: bool = True) -> HttpRefusal:
         return _as_fault(HttpRefusal(200, message, reason="unauthorized", close=close), code)
+
+
+_CODES = {int(fault): fault.name.lower() for fault in FaultCode if fault.name.lower() in RPC_CODES}
+
+
+class _Parked:
+    """Watches a client while its long poll is parked, and takes the time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.seconds = 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        since = time.monotonic()
+        try:
+            with self._connection.watched():
+                yield
+        finally:
+            self.seconds += time.monotonic() - since
+
+
+def _code(fault: int) -> str:
+    """Return what metrics call a fault."""
+    return _CODES.get(fault, "error")
 
 
 def _as_fault(refusal: HttpRefusal, code: FaultCode) -> HttpRefusal:

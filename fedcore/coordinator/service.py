@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fedcore.coordinator.app import Waiting
     from fedcore.coordinator.ending import Ending
     from fedcore.coordinator.journal import Journal
+    from fedcore.coordinator.linger import Scrapes
+    from fedcore.coordinator.meter import Meter
     from fedcore.coordinator.spool import Spool, Upload
     from fedcore.coordinator.versions import Stored, Versions
     from fedcore.engine.engine import Engine
@@ -44,12 +46,26 @@ class Service:
         The run directory's parts.
     ending : Ending
         Writes the last files.
+    meter : Meter
+        Counts for the metrics.
+    scrapes : Scrapes
+        Whether somebody will want the final metrics, which the last event says.
     uid, attempt
         Of the job and of this coordinator, repeated in the progress.
     """
 
     def __init__(
-        self, engine: Engine, versions: Versions, journal: Journal, spool: Spool, ending: Ending, *, uid: str = "", attempt: int = 1
+        self,
+        engine: Engine,
+        versions: Versions,
+        journal: Journal,
+        spool: Spool,
+        ending: Ending,
+        meter: Meter,
+        scrapes: Scrapes,
+        *,
+        uid: str = "",
+        attempt: int = 1,
     ) -> None:
         self.engine = engine
         self.journal = journal
@@ -58,6 +74,9 @@ class Service:
         self.generation = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.uploads_in_flight = 0
+        self.meter = meter
+        self.scrapes = scrapes
         self.late = 0
         self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Resolves to the exit code once every live worker has been told."""
@@ -210,6 +229,8 @@ class Service:
             fields["opened_at"] = self._opened_at.get(fields["round"])
         if event in {"round_opened", "run_finished"}:
             fields |= {"bytes_sent": self.bytes_sent, "bytes_received": self.bytes_received}
+        if event == "run_finished":
+            fields["linger_s"] = self.linger_seconds
         if event == "update":
             self._note_update(fields)
         try:
@@ -252,6 +273,11 @@ class Service:
             log_failure("internal_error", another)
         finally:
             self._finish()
+
+    @property
+    def linger_seconds(self) -> int:
+        """How long the coordinator serves on at most after the end, for its last values to be scraped."""
+        return self.scrapes.linger_seconds(self.engine.spec.metrics.linger_seconds)
 
     # -- calls ------------------------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import os
 import re
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from fedcore.coordinator.app import Announced, BodyRefused, Refusal
@@ -22,7 +24,7 @@ from fedcore.wire.checksum import Sum64
 from fedcore.wire.protocol import REPORT_HEADER, SUM64_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
     from fedcore.coordinator.app import App, UploadSink, WeightsFile
@@ -35,6 +37,15 @@ __all__ = ["JSON", "OCTETS", "TransferEndpoint"]
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+
+_CODES = {200: "ok", 201: "ok", 409: "ok", 422: "ok", 401: "unknown_session", 413: "too_large", 503: "busy"}
+"""What metrics call an answer by its status. That an update was late, counted before or rejected is an answer like any other."""
+
+
+@dataclass(slots=True)
+class _Counted:
+    status: int = 200
 
 
 class TransferEndpoint:
@@ -50,6 +61,33 @@ class TransferEndpoint:
         self._held = HeldVersion()
 
     async def put(self, connection: Connection, head: Head, round_number: int) -> None:
+        """Take an update, and count what became of it. Raises as `_put` does."""
+        with self._counted("put_upload") as counted:
+            counted.status = await self._put(connection, head, round_number)
+
+    async def get(self, connection: Connection, head: Head, version: int) -> None:
+        """Send a version, or a range of it, and count it. Raises as `_put` does."""
+        with self._counted("get_weights"):
+            await self._get(connection, head, version)
+
+    @contextlib.contextmanager
+    def _counted(self, method: str) -> Iterator[_Counted]:
+        """Count a request that is answered; one that is refused before anybody is asked, or broken off, is counted by its reason."""
+        began, counted = time.monotonic(), _Counted()
+        try:
+            yield counted
+        except HttpRefusal as refusal:
+            if not refusal.reason:
+                self._app.answered(method, _CODES.get(refusal.status, "bad_request"), time.monotonic() - began)
+            raise
+        except (Incomplete, Stalled):
+            raise
+        except Exception:
+            self._app.answered(method, "error", time.monotonic() - began)
+            raise
+        self._app.answered(method, _CODES.get(counted.status, "error"), time.monotonic() - began)
+
+    async def _put(self, connection: Connection, head: Head, round_number: int) -> int:
         """Take an update. One of the same session that is still on its way is broken off: its sender has given it up.
 
         Raises
@@ -75,6 +113,7 @@ class TransferEndpoint:
             status, reply = await sink.finish(checksum)
             body = reply.model_dump_json(exclude_none=True).encode()
             await connection.answer(status, JSON, body, keep_alive=head.keep_alive, pace=self._limits.pace)
+            return status
 
     @contextlib.asynccontextmanager
     async def _only(self, session: str, connection: Connection) -> AsyncIterator[None]:
@@ -143,8 +182,7 @@ class TransferEndpoint:
         sink.write(piece)
         return checksum.hexdigest()
 
-    async def get(self, connection: Connection, head: Head, version: int) -> None:
-        """Send a version, or a range of it. Raises as `put` does."""
+    async def _get(self, connection: Connection, head: Head, version: int) -> None:
         session = self._session(connection, head)
         if head.length:
             raise HttpRefusal(400, "a GET has no body")

@@ -33,6 +33,9 @@ class Exited:
 class JobFinished:
     """The coordinator has written ``run_finished``."""
 
+    linger_seconds: float = 0.0
+    """How long it serves on at most, for its last values to be scraped."""
+
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:

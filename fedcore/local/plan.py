@@ -60,9 +60,9 @@ class Plan:
         return local_tls(self.job)
 
     @property
-    def progress_url(self) -> str:
-        """Where the coordinator says how far it is."""
-        return f"http://{LOOPBACK}:{self.metrics_port}/progress"
+    def metrics_url(self) -> str:
+        """Where Prometheus finds the coordinator."""
+        return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
 
     @property
     def coordinator_arguments(self) -> list[str]:

@@ -123,7 +123,7 @@ class _Runner:
             now = time.monotonic()
             self._strike(self._faults.feed(event, now))
             if event["event"] == "run_finished":
-                self._perform(self._supervisor.handle(JobFinished(), now))
+                self._perform(self._supervisor.handle(JobFinished(event.get("linger_s", 0)), now))
             self._view.event(event)
 
     def _take_exit(self, process: Process) -> None:

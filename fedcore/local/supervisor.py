@@ -30,7 +30,8 @@ DISMISSAL_SECONDS = 20.0
 WORKERS_ALONE_SECONDS = 2.0
 """After the end and without the coordinator: what workers get to go by themselves."""
 COORDINATOR_ALONE_SECONDS = 1.0
-"""After the end and without workers: what the coordinator gets. It would wait for dead workers until it takes them for lost."""
+"""After the end and without workers: what the coordinator gets, beside the time for its last scrape. It would wait for dead workers until
+it takes them for lost."""
 DRAIN_SECONDS = 10.0
 """From SIGTERM to SIGKILL."""
 END_ASKED_SECONDS = 30.0
@@ -98,6 +99,7 @@ class Supervisor:
         self._decide_at: float | None = None
         self._term_at: float | None = None
         self._kill_at: float | None = None
+        self._alone_seconds = COORDINATOR_ALONE_SECONDS
         self._over = False
         """Nothing is started any more."""
         self.interrupted = False
@@ -139,7 +141,8 @@ class Supervisor:
                 actions = self._exited(event, now)
             case JobFinished():
                 if not self._over:
-                    self._finish(term_at=now + DISMISSAL_SECONDS)
+                    self._alone_seconds = event.linger_seconds + COORDINATOR_ALONE_SECONDS
+                    self._finish(term_at=now + max(DISMISSAL_SECONDS, self._alone_seconds))
                 actions = []
             case StopAsked():
                 actions = self._stop(now)
@@ -230,7 +233,7 @@ class Supervisor:
         if self._decide_at is not None and now >= self._decide_at and self._asked is not None:
             self._decide(self._asked, now)
         if self._term_at is not None and not self._workers_running:
-            self._term_at = min(self._term_at, now + COORDINATOR_ALONE_SECONDS)
+            self._term_at = min(self._term_at, now + self._alone_seconds)
         if self._term_at is not None and now >= self._term_at:
             self._term_at = None
             actions += self._send(signal.SIGTERM)

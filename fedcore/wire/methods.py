@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["METHODS", "METHOD_LABELS", "Method", "misfit"]
+__all__ = ["METHODS", "METHOD_LABELS", "RPC_CODES", "Method", "method_label", "misfit"]
 
 TYPES: Mapping[str, tuple[type, ...]] = {"string": (str,), "int": (int,), "double": (float, int), "struct": (dict,)}
 """What may stand for a parameter's type; whole numbers pass for doubles, since many clients send 60 for 60.0."""
@@ -58,6 +58,14 @@ METHODS: dict[str, Method] = {
 
 METHOD_LABELS = (*(name.removeprefix("fedcore.") for name in METHODS if name.startswith("fedcore.")), "get_weights", "put_upload", "other")
 """What metrics call the methods: those above, the two of the HTTP data plane, and all else."""
+RPC_CODES = ("ok", "unknown_session", "unauthorized", "bad_request", "too_large", "busy", "finished", "error")
+"""What metrics call the answers: the name of a fault; ``error`` where no client is to blame, or none that heals."""
+_LABEL_OF = {name: name.removeprefix("fedcore.") for name in METHODS if name.startswith("fedcore.")}
+
+
+def method_label(name: str) -> str:
+    """Return what metrics call a method."""
+    return _LABEL_OF.get(name, "other")
 
 
 def misfit(name: str, params: Sequence[Any]) -> str:

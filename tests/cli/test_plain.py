@@ -22,7 +22,7 @@ def _utc(monkeypatch):
 
 
 def view(**changes):
-    extras = {"run_started": {"progress": "http://127.0.0.1:9464/progress"}, "run_finished": {"run_dir": "/runs/a"}}
+    extras = {"run_started": {"metrics": "http://127.0.0.1:9464/metrics"}, "run_finished": {"run_dir": "/runs/a"}}
     return PlainView(**({"verbose": False, "log_format": "text", "rounds": 10, "extras": extras} | changes))
 
 
@@ -36,7 +36,7 @@ EVENTS = [
     {"event": "run_finished", "phase": "Succeeded", "reason": "Completed", "message": "", "exit_code": 0},
 ]
 LINES = """\
-09:11:03 run_started job=mnist workers=5 required=4 rounds=10 progress=http://127.0.0.1:9464/progress
+09:11:03 run_started job=mnist workers=5 required=4 rounds=10 metrics=http://127.0.0.1:9464/metrics
 09:11:03 round_closed round=2/10 outcome=quorum accepted=4 required=4 stragglers=1 duration_s=2.004 version=1 accuracy=0.871
 09:11:03 worker_registered worker=worker-2 attempt=2 kind=restart
 09:11:03 run_finished phase=Succeeded reason=Completed accuracy=0.871 run_dir=/runs/a

@@ -9,6 +9,8 @@ import pytest
 
 from fedcore.coordinator.ending import Ending
 from fedcore.coordinator.journal import Journal
+from fedcore.coordinator.linger import Scrapes
+from fedcore.coordinator.meter import Meter
 from fedcore.coordinator.service import Service
 from fedcore.coordinator.spool import Spool
 from fedcore.coordinator.versions import Versions
@@ -30,9 +32,8 @@ def in_service(tmp_path):
         async def whole():
             journal = Journal(tmp_path)
             engine = Engine(SPEC, "run", asyncio.get_running_loop().time())
-            service = Service(
-                engine, Versions(tmp_path / "versions", 3), journal, Spool(tmp_path / "spool"), Ending(tmp_path, journal, None)
-            )
+            parts = Versions(tmp_path / "versions", 3), journal, Spool(tmp_path / "spool"), Ending(tmp_path, journal, None)
+            service = Service(engine, *parts, Meter(), Scrapes())
             try:
                 return await asyncio.wait_for(test(service), 10)
             finally:

@@ -172,6 +172,15 @@ def test_a_coordinator_whose_workers_are_all_gone_need_not_wait_for_them():
     assert made.handle(Tick(), 100.5 + COORDINATOR_ALONE_SECONDS) == [Send("coordinator", SIGTERM)]
 
 
+def test_a_coordinator_that_waits_for_its_last_scrape_is_given_the_time():
+    made = supervisor(workers=0)
+    made.handle(JobFinished(linger_seconds=45), 100)
+    made.handle(Exited("worker-0", 0, "stopped"), 100.5)
+    made.handle(Exited("worker-1", 0, "stopped"), 100.5)
+    assert made.next_deadline() == 145 + COORDINATOR_ALONE_SECONDS
+    assert len(of(Send, made.handle(StopAsked(), 101))) == 1
+
+
 def test_nothing_starts_after_the_end():
     made = supervisor()
     made.handle(Exited("worker-0", 137), 5)

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 
-from fedcore.coordinator.http import BodyRefused, Refusal, Server, WeightsFile
+from fedcore.coordinator.http import BodyRefused, Page, Refusal, Server, WeightsFile
 from fedcore.coordinator.tls import Certificate
 from fedcore.wire.protocol import FaultCode, UploadReply
 from fedcore.wire.xmlrpc import RpcFault
@@ -47,6 +47,8 @@ class App:
 
     def __init__(self):
         self.refusals = []
+        self.answers = []
+        self.seconds = []
         self.discarded = []
         self.pieces = []
         self.parked = 0
@@ -103,8 +105,16 @@ class App:
     def sent(self, size_bytes):
         self.bytes_sent += size_bytes
 
+    def answered(self, method, code, seconds):
+        self.answers.append((method, code))
+        self.seconds.append(seconds)
+
     def refused(self, reason):
         self.refusals.append(reason)
+
+
+async def healthz(headers):
+    return Page("text/plain", b"ok\n")
 
 
 class Running:
@@ -115,7 +125,7 @@ class Running:
         self.asking = None if files is None else files.asking()
         tls = None if files is None else Certificate(files.cert, files.key).context
         self.loop = asyncio.new_event_loop()
-        self.server = Server(host, 0, self.app, limits, routes={"/healthz": lambda: (200, "text/plain", b"ok\n")}, tls=tls)
+        self.server = Server(host, 0, self.app, limits, routes={"/healthz": healthz}, tls=tls)
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
         self.run(self.server.start())

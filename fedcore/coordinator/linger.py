@@ -1,0 +1,50 @@
+"""A finished coordinator serves on until its last values have been scraped: when it exits, Prometheus forgets them at once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+__all__ = ["Scrapes", "linger_seconds"]
+
+
+def linger_seconds(limit_seconds: int, *, monitored: bool, scraped: bool) -> int:
+    """Return how long to wait at most for a scrape after the end: only where somebody scrapes, or will."""
+    return limit_seconds if monitored or scraped else 0
+
+
+class Scrapes:
+    """Who asks for the metrics, and whether the final ones have been fetched. Used in the loop's thread.
+
+    Parameters
+    ----------
+    monitored : bool
+        Whether somebody is known to scrape, whoever has come so far.
+    """
+
+    def __init__(self, *, monitored: bool = False) -> None:
+        self._monitored = monitored
+        self._seen = False
+        self._final = False
+        self._fetched = asyncio.Event()
+
+    def linger_seconds(self, limit_seconds: int) -> int:
+        """Return how long to wait at most for a scrape after the end."""
+        return linger_seconds(limit_seconds, monitored=self._monitored, scraped=self._seen)
+
+    def begin(self) -> bool:
+        """Note that a scrape begins; return whether it will see the final values, to be handed to `answered`."""
+        self._seen = True
+        return self._final
+
+    def answered(self, *, final: bool) -> None:
+        """Note that a scrape has been answered to its last byte."""
+        if final:
+            self._fetched.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until values have been fetched that are as final as they are now, at most so long; return whether they have."""
+        self._final = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._fetched.wait(), seconds)
+        return self._fetched.is_set()
