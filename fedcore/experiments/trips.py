@@ -114,8 +114,8 @@ class RoundTrips:
         axes.set_xticks(range(1, self.rounds + 1))
         axes.set_xlabel("round")
         axes.set_ylabel("round trip, s")
-        axes.set_ylim(bottom=0)
-        axes.legend(ncols=4)
+        axes.set_ylim(0, 1.2 * max(_seconds(rows)))  # room for the legend above the longest
+        axes.legend(ncols=4, loc="upper center")
 
     def caption(self, rows: Sequence[Row]) -> str:
         """Say who was slowed and what the marks are."""
