@@ -108,6 +108,15 @@ def run(
         list[str] | None,
         typer.Option(metavar="WORKER=FACTOR", rich_help_panel=_FAULTS, help="Lets worker-1=4 train four times slower. Repeatable."),
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="FEDCORE_TRACKERS",
+            metavar="NAME",
+            rich_help_panel=_OUTPUT,
+            help="Also tells tensorboard, mlflow or your own MODULE:CLASS of each round. Repeatable, or with commas.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", rich_help_panel=_OUTPUT, help="Print the summary, one JSON object, on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="Show nothing while it runs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_OUTPUT, help="One line for every event.")] = False,
@@ -137,6 +146,7 @@ def run(
 
     from fedcore.cli.run import RunOptions
     from fedcore.cli.run import run as run_now
+    from fedcore.report.trackers import split_names
 
     options = RunOptions(
         job=job,
@@ -146,6 +156,7 @@ def run(
         metrics_port=metrics_port,
         kills=kills,
         slows=slows,
+        trackers=split_names(tracker or ()),
         json=json,
         quiet=quiet,
         verbose=verbose,
@@ -220,6 +231,14 @@ def coordinator(
         typer.Option(envvar="FEDCORE_TLS_CERT_FILE", help="Certificate, PEM, with those between it and the authority: serve over TLS."),
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(envvar="FEDCORE_TLS_KEY_FILE", help="Its key, PEM, without a passphrase.")] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="FEDCORE_TRACKERS",
+            metavar="NAME",
+            help="Tells tensorboard, mlflow or your own MODULE:CLASS of each round. Repeatable, or with commas.",
+        ),
+    ] = None,
 ) -> None:
     """Coordinate one job: what the coordinator's image runs."""
     from fedcore.coordinator.options import InvalidOptions, Options
@@ -232,7 +251,7 @@ def coordinator(
         "metrics_port": metrics_port,
         "token_file": token_file,
     }
-    given |= {"tls_cert": tls_cert, "tls_key": tls_key}
+    given |= {"tls_cert": tls_cert, "tls_key": tls_key, "tracker": tracker}
     try:
         options = Options.read(os.environ, given)
     except InvalidOptions as error:

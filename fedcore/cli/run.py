@@ -24,6 +24,7 @@ from fedcore.local.faults import problems, worker_name
 from fedcore.local.plan import Plan
 from fedcore.local.ports import METRICS_PORT, RPC_PORT, PortInUseError, reserve
 from fedcore.local.runner import run_job
+from fedcore.report.trackers import UnusableTracker, find_trackers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ class RunOptions:
     metrics_port: int | None = None
     kills: Sequence[Kill] = ()
     slows: Sequence[Slow] = ()
+    trackers: Sequence[str] = ()
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -91,6 +93,10 @@ def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
     if wrong_faults:
         raise _Refused("\n".join(f"error: {problem}; nothing was started" for problem in wrong_faults))
     try:
+        find_trackers(options.trackers)
+    except UnusableTracker as error:
+        raise _Refused(f"error: --tracker (or FEDCORE_TRACKERS): {error}; nothing was started") from None
+    try:
         rpc = reserve(options.port, RPC_PORT)
         stack.callback(rpc.release)
         metrics = reserve(options.metrics_port, METRICS_PORT)
@@ -107,6 +113,7 @@ def _prepare(options: RunOptions, stack: ExitStack) -> Plan:
         metrics.port,
         kills=options.kills,
         slows=options.slows,
+        trackers=options.trackers,
         log_format=options.log_format,
     )
 

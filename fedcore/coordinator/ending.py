@@ -13,6 +13,7 @@ from fedcore.log import log_event
 from fedcore.report.identity import AnotherRun, check_same_job
 from fedcore.report.rundir import EVENTS, MODEL, SUMMARY, is_finished, publish_newest_version, read_events, write_json
 from fedcore.report.summary import End, summarise
+from fedcore.report.trackers import Trackers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,12 +27,13 @@ _TERMINATION_BYTES = 4096
 
 
 class Ending:
-    """Writes a run's last files, once."""
+    """Writes a run's last files, and tells its trackers, once."""
 
-    def __init__(self, run_dir: Path, journal: Journal, termination_file: Path | None) -> None:
+    def __init__(self, run_dir: Path, journal: Journal, termination_file: Path | None, trackers: Trackers | None = None) -> None:
         self._run_dir = run_dir
         self._termination_file = termination_file
         self._journal = journal
+        self._trackers = trackers or Trackers()
 
     def write(self, end: Finish) -> None:
         """Write all that the disk takes; what it does not is logged and changes nothing, since the job has ended already."""
@@ -46,6 +48,7 @@ class Ending:
                 write()
             except OSError as error:
                 log_event("last_files_incomplete", error=str(error))
+        self._trackers.on_run_end(summary)
         if self._termination_file is not None:
             message = {
                 "schema": 1,

@@ -20,8 +20,10 @@ from fedcore import __version__
 from fedcore.coordinator import metrics as m
 from fedcore.coordinator.app import Page
 from fedcore.coordinator.gauges import job_series, read_workers, worker_series
+from fedcore.coordinator.meter import READ_COUNTERS
 from fedcore.coordinator.perworker import Choice
 from fedcore.metrics import BUILD_INFO, Kind, Labelled, families
+from fedcore.report.trackers import Trackers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exposition"]
 
-_READ = tuple(metric for metric in m.CATALOGUE if metric.kind is Kind.GAUGE or metric is m.PAYLOAD)
+_READ = tuple(metric for metric in m.CATALOGUE if metric.kind is Kind.GAUGE or metric in READ_COUNTERS)
 _GZIP_LEVEL = 1
 """Text of this kind shrinks to an eighth at the lowest level, in a fifth of the time that the highest takes for a tenth."""
 
@@ -50,12 +52,15 @@ class Exposition:
         Its name: every series has it as ``federatedjob``.
     tls : bool
         Whether workers are served under TLS.
+    trackers : Trackers
+        Those of the run.
     """
 
-    def __init__(self, service: Service, job: str, *, tls: bool) -> None:
+    def __init__(self, service: Service, job: str, *, tls: bool, trackers: Trackers | None = None) -> None:
         self._service = service
         self._job = {"federatedjob": job}
         self._tls = str(tls).lower()
+        self._trackers = trackers or Trackers()
         self._choice = Choice()
 
     async def page(self, headers: Mapping[str, str]) -> Page:
@@ -88,6 +93,8 @@ class Exposition:
         sent, received = history.carried or (service.bytes_sent, service.bytes_received)
         yield m.PAYLOAD, ("sent",), sent
         yield m.PAYLOAD, ("received",), received
+        for tracker, errors in self._trackers.errors.items():
+            yield m.TRACKER_ERRORS, (tracker,), errors
         yield m.UPLOADS_IN_FLIGHT, (), service.uploads_in_flight
         yield from job_series(engine, history, resumes=service.journal.resume)
         readings, counts = read_workers(engine, history, service.now(), time.time())

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from fedcore.aggregation import Rejected, check_file
 from fedcore.coordinator.spool import SpoolFile, Upload
+from fedcore.report.trackers import Trackers, UnusableTracker, find_trackers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fedcore.coordinator.tls import Certificate
 
-__all__ = ["Refused", "open_initial", "read_certificate", "read_token"]
+__all__ = ["Refused", "open_initial", "read_certificate", "read_token", "read_trackers"]
 
 
 class Refused(Exception):  # noqa: N818 - an answer to the user
@@ -66,3 +68,17 @@ def open_initial(path: str) -> Upload:
             raise Refused(f"{place}: {path} cannot be used: {checked.reason}: {checked.detail}")
         refused.pop_all()
     return Upload("initial", "", 0, SpoolFile(descriptor, size), checked, size, 0.0)
+
+
+def read_trackers(names: Sequence[str]) -> Trackers:
+    """Return the trackers that were named, none of them told anything yet.
+
+    Raises
+    ------
+    Refused
+        One cannot be used.
+    """
+    try:
+        return Trackers(find_trackers(names))
+    except UnusableTracker as error:
+        raise Refused(f"--tracker (or FEDCORE_TRACKERS): {error}") from None

@@ -36,6 +36,8 @@ class Journal:
     ----------
     watcher : callable or None
         Called with each event that was appended.
+    on_round : callable or None
+        Called with each row of rounds.csv when it is complete.
     """
 
     def __init__(self, run_dir: Path, mirror: int | None = None) -> None:
@@ -47,6 +49,7 @@ class Journal:
         self._seq = before[-1]["seq"] + 1 if before else 0
         self._mirror = mirror
         self.watcher: Callable[[Mapping[str, Any]], None] | None = None
+        self.on_round: Callable[[Mapping[str, Any]], None] | None = None
         self._file = path.open("ab", buffering=0)
         _cut_torn_line(path)
         self._tables = TableFiles(run_dir, before)
@@ -69,9 +72,13 @@ class Journal:
         encoded = (json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
         self._write(encoded)
         self._seq += 1
-        self._tables.feed(line)
+        rows = self._tables.feed(line)
         if self.watcher is not None:
             self.watcher(line)
+        if self.on_round is not None:
+            for row in rows:
+                if row.table == "rounds":
+                    self.on_round(row.values)
         self._tell(encoded)
         if event not in _QUIET and fields.get("result") != Result.ACCEPTED:
             log_event(event, **{key: value for key, value in fields.items() if not isinstance(value, dict)})

@@ -19,7 +19,7 @@ from fedcore.coordinator.control import Control
 from fedcore.coordinator.ending import Ending, repeat_end
 from fedcore.coordinator.exposition import Exposition
 from fedcore.coordinator.http import Page, Server
-from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token
+from fedcore.coordinator.inputs import Refused, open_initial, read_certificate, read_token, read_trackers
 from fedcore.coordinator.jobinput import JobInput, changes, read_job_input
 from fedcore.coordinator.journal import Journal
 from fedcore.coordinator.linger import Scrapes
@@ -37,6 +37,7 @@ from fedcore.log import log_event
 from fedcore.report.identity import AnotherRun, check_same_run
 from fedcore.report.lock import RunDirectoryLocked, lock_run_dir
 from fedcore.report.rundir import JOB, SPOOL, VERSIONS, write_atomically
+from fedcore.report.trackers import END_SECONDS, INTERRUPTED_SECONDS, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +110,7 @@ class _Coordinator:
         self._seen = stamp(options.job)
         self._input = self._read_input()
         self._token = read_token(options.token_file)
+        self._trackers = read_trackers(options.tracker)
         self._service: Service | None = None
         self._ticked = time.monotonic()
 
@@ -145,6 +147,7 @@ class _Coordinator:
             beat = asyncio.create_task(self._tick())
             ends: set[asyncio.Future[Any]] = {service.done, stopped}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.to_thread(self._trackers.close, END_SECONDS if service.done.done() else INTERRUPTED_SECONDS)
             if service.done.done() and not stopped.done():
                 await self._linger(service, stopped)
             watcher.cancel()
@@ -178,6 +181,9 @@ class _Coordinator:
         write_atomically(options.run_dir / JOB, dump_job(job))
         started = next((event for event in journal.past if event["event"] == "run_started"), None)
         run_id = started["run_id"] if started is not None else secrets.token_hex(8)
+        journal.on_round = self._trackers.log_round
+        spec = job.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self._trackers.on_run_start(RunInfo(job.name, run_id, journal.resume, spec, options.run_dir.absolute()))
         loop_now = asyncio.get_running_loop().time()
         engine = Engine(
             job.spec,
@@ -210,7 +216,7 @@ class _Coordinator:
             versions,
             journal,
             spool,
-            Ending(options.run_dir, journal, options.termination_file),
+            Ending(options.run_dir, journal, options.termination_file, self._trackers),
             meter,
             Scrapes(monitored=options.metrics_monitored),
             uid=self._input.uid,
@@ -223,7 +229,7 @@ class _Coordinator:
         options = self._options
         tls = None if self._certificate is None else self._certificate.context
         server = Server(options.host, options.port, Control(service, self._token), tls=tls)
-        exposition = Exposition(service, self._input.job.name, tls=tls is not None)
+        exposition = Exposition(service, self._input.job.name, tls=tls is not None, trackers=self._trackers)
         routes = {"/metrics": exposition.page, "/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
         metrics = Server(options.host, options.metrics_port, routes=routes)
         for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):

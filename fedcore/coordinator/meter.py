@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from fedcore.metrics import Metric
 
-__all__ = ["Meter"]
+__all__ = ["READ_COUNTERS", "Meter"]
 
-_READ = {m.PAYLOAD}
-"""Counters that the service keeps anyway, read with the gauges."""
+READ_COUNTERS = {m.PAYLOAD, m.TRACKER_ERRORS}
+"""Counters that others keep anyway, read with the gauges."""
 
 
 class Meter:
@@ -33,7 +33,9 @@ class Meter:
 
     def __init__(self, past: Iterable[Mapping[str, Any]] = ()) -> None:
         self.registry = CollectorRegistry()
-        self._metrics = build((metric for metric in m.CATALOGUE if metric.kind is not Kind.GAUGE and metric not in _READ), self.registry)
+        self._metrics = build(
+            (metric for metric in m.CATALOGUE if metric.kind is not Kind.GAUGE and metric not in READ_COUNTERS), self.registry
+        )
         ProcessCollector(registry=self.registry)
         self._adders: dict[tuple[Metric, tuple[str, ...]], Callable[[float], None]] = {}
         self.history = History()

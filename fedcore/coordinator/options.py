@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - as the next one
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fedcore.options import InvalidOptions, ProcessOptions
+from fedcore.report.trackers import split_names
 
 __all__ = ["InvalidOptions", "Options"]
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return split_names([given] if isinstance(given, str) else given)
 
 
 class Options(ProcessOptions):
@@ -19,6 +25,7 @@ class Options(ProcessOptions):
         "job": "FEDCORE_JOB_FILE",
         "tls_cert": "FEDCORE_TLS_CERT_FILE",
         "tls_key": "FEDCORE_TLS_KEY_FILE",
+        "tracker": "FEDCORE_TRACKERS",
     }
     """Names that are not the field's own: in a pod ``FEDCORE_JOB`` is the job's name, and paths of secrets end in _FILE."""
 
@@ -38,6 +45,8 @@ class Options(ProcessOptions):
     """Certificate, PEM, then those between it and the authority; with ``tls_key`` workers are served over TLS. Read again on a change."""
     tls_key: Path | None = None
     """Its key, PEM, without a passphrase."""
+    tracker: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    """Who is told of each round beside the run directory: tensorboard, mlflow, or MODULE:CLASS; several with commas between them."""
     attempt: int = Field(1, ge=1)
     """Which start of this job's coordinator this is, as its supervisor counts."""
     termination_file: Path | None = None

@@ -46,6 +46,8 @@ class Plan:
     metrics_port: int
     kills: Sequence[Kill] = ()
     slows: Sequence[Slow] = ()
+    trackers: Sequence[str] = ()
+    """Whom the coordinator tells of each round."""
     log_format: str = "text"
     """Of the children's logs."""
 
@@ -71,7 +73,8 @@ class Plan:
         places = ["--job", str(path / JOB_INPUT), "--run-dir", str(path), "--host", LOOPBACK]
         ports = ["--port", str(self.port), "--metrics-port", str(self.metrics_port)]
         shown = ["--tls-cert", str(self.credentials.certificate), "--tls-key", str(self.credentials.key)] if self.tls else []
-        return ["coordinator", *places, *ports, *shown]
+        told = [part for name in self.trackers for part in ("--tracker", name)]
+        return ["coordinator", *places, *ports, *shown, *told]
 
     def worker_arguments(self, name: str, attempt: int) -> list[str]:
         """Command line of a worker, without its token."""
