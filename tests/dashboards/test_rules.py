@@ -8,18 +8,13 @@ import pytest
 import yaml
 
 from support.prometheus import program
-from support.promql import EXPORTED, Series, check
+from support.promql import check
+from support.rules import ALERTS, ALL, RECORDS, RULES, SERIES
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "charts/fedcore/files/rules/fedcore.yaml"
 HISTORIES = Path(__file__).with_name("rules_test.yaml")
 RUNBOOKS = ROOT / "docs/runbooks"
 HEADINGS = ["Meaning", "Impact", "Look at", "Do"]
-
-_ALL = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-RECORDS = {rule["record"]: rule for rule in _ALL if "record" in rule}
-ALERTS = {rule["alert"]: rule for rule in _ALL if "alert" in rule}
-SERIES = {**EXPORTED, **{name: Series(dict.fromkeys(check(rule["expr"]).labels, ())) for name, rule in RECORDS.items()}}
 
 
 def promtool(*arguments):
@@ -29,7 +24,7 @@ def promtool(*arguments):
 def test_prometheus_reads_the_rules():
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
     assert done.returncode == 0, done.stderr
-    assert f"{len(_ALL)} rules found" in done.stdout
+    assert f"{len(ALL)} rules found" in done.stdout
 
 
 def test_each_alert_fires_at_its_threshold_and_clears_with_the_text_expected():
@@ -55,7 +50,7 @@ def test_a_wrong_threshold_is_found(tmp_path):
     assert "FedCoreStaleUpdates" in done.stderr
 
 
-@pytest.mark.parametrize("rule", _ALL, ids=lambda rule: rule.get("alert") or rule["record"])
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_asks_for_what_is_exported(rule):
     assert check(rule["expr"], SERIES).problems == []
 

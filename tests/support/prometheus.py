@@ -111,6 +111,12 @@ class Prometheus:
         data = self.ask("query_range", query=expression, start=start, end=end, step=step)
         return [(one["metric"], [float(value) for _, value in one["values"]]) for one in data["result"]]
 
+    def samples(self, selector: str, seconds: int, at: float) -> list[tuple[float, float]]:
+        """Return time and value of each sample that one series has in the seconds before."""
+        found = self.ask("query", query=f"{selector}[{seconds}s]", time=at)["result"]
+        assert len(found) <= 1, [one["metric"] for one in found]
+        return [(stamp, float(value)) for one in found for stamp, value in one["values"]]
+
     def label_values(self, label: str, selector: str, start: float, end: float) -> list[str]:
         """Return the values that a label has in the series of a time range."""
         return self.ask(f"label/{label}/values", **{"match[]": selector}, start=start, end=end)

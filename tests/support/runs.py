@@ -92,13 +92,14 @@ class Runs:
     folder: Path
     started: list[subprocess.Popen] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    job: dict = field(default_factory=lambda: JOB)
 
     @property
     def run_dir(self):
         return self.folder / "run"
 
     def write_job(self):
-        (self.folder / "job.yaml").write_text(json.dumps(JOB))
+        (self.folder / "job.yaml").write_text(json.dumps(self.job))
 
     def start(self, changes=None, *arguments, run_dir=None):
         """Start the job with fields set as given, by path."""
