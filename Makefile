@@ -83,7 +83,7 @@ docs: $(VENV)/.dev ## Build the documentation as a site into build/site; a warni
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "build/site/index.html"
 
 docs-serve: $(VENV)/.dev ## Serve the documentation on this machine, anew at each change
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --no-strict
 
 lock: $(BIN)/uv ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.lock

@@ -142,10 +142,16 @@ def _make_programs(folder: Path, record: Path, programs: Mapping[str, str]) -> N
         skip = "".join(f"{shlex.quote(start)}*) exit 0;; " for start in left_out)
         program = folder / name
         program.write_text(
-            f'#!/bin/sh\nline=$(printf "%s\\037" {name} "$@")\nprintf "%s\\036" "$line" >>{shlex.quote(str(record))}\n'
-            f'case "$*" in {skip}esac\n{code}\n'
+            f'#!/bin/sh\n{_recording(name, record)}case "$*" in {skip}esac\n{code}\n',
+            encoding="utf-8",
         )
         program.chmod(0o755)
+
+
+def _recording(name: str, record: Path) -> str:
+    """Code that notes the words of a command, in one write; not of what a program starts by itself: nobody typed that."""
+    line = f'line=$(printf "%s\\037" {name} "$@")'
+    return f'[ -n "${{TYPED-}}" ] || {{ {line}; printf "%s\\036" "$line" >>{shlex.quote(str(record))}; }}\nexport TYPED=no\n'
 
 
 def _lines(block: Block) -> list[str]:

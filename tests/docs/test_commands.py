@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,11 +12,13 @@ import yaml
 from typer.main import get_command
 
 from fedcore.cli.fedjob.main import app as fedjob
+from fedcore.cli.init import init
 from fedcore.cli.main import app as fedcore
 from fedcore.jobfile import parse_job
 from tests.cluster.places import REPOSITORY
 from tests.docs.pages import Block, Page, pages
 from tests.docs.session import CONSOLE, REHEARSED, SECONDS, SHELL, is_rehearsed, run, transcript
+from tests.e2e.figures import record_figure
 
 INNARDS = {"operator/fedcore_operator/README.md"}
 """Has a sketch in Python for who works on it."""
@@ -61,13 +64,31 @@ def own_blocks(page):
 @pytest.mark.timeout(SECONDS + 30)
 @pytest.mark.parametrize("page", COMMANDS, ids=str)
 def test_commands_run(page, tmp_path):
-    session = run(own_blocks(page), tmp_path / "checkout")
+    check_session(page.path, run(own_blocks(page), tmp_path / "checkout"))
+
+
+@pytest.mark.timeout(SECONDS + 30)
+def test_commands_of_a_new_project_run(tmp_path):
+    """The README that ``fedcore init`` writes, in the project."""
+    assert init("my-project", tmp_path) == 0
+    page = Page("my-project/README.md", (tmp_path / "my-project/README.md").read_text(encoding="utf-8"))
+    enter = Block(page.path, 0, "sh", None, "fedcore init my-project\ncd my-project\n")
+    session = run([enter, *page.blocks], tmp_path / "checkout")
+    check_session(page.path, replace(session, folder=session.folder / "my-project"))
+
+
+def check_session(page, session):
+    """Every command succeeded; of those that were rehearsed the arguments are such as the program takes."""
     assert session.code == 0, session.said[-4000:]
     assert session.commands
-    for words in session.commands:
-        if is_rehearsed(words):
-            check_arguments(words)
-            check_files(words, session.folder)
+    rehearsed = [words for words in session.commands if is_rehearsed(words)]
+    planned = sum(words[0] == "make" for words in session.commands)
+    record_figure("commands that ran", len(session.commands) - len(rehearsed) - planned, f"in {page}")
+    record_figure("commands of make, as `make -n`", planned, f"in {page}")
+    record_figure("rehearsed", len(rehearsed), f"in {page}")
+    for words in rehearsed:
+        check_arguments(words)
+        check_files(words, session.folder)
 
 
 def check_files(words, folder):

@@ -3,6 +3,7 @@
 On a cluster of their own, as each makes a release that serves all namespaces; what cannot run there is rehearsed (tests/docs/session.py).
 """
 
+import re
 import shlex
 
 import pytest
@@ -12,6 +13,7 @@ from tests.cluster.fixtures import own_cluster
 from tests.cluster.images import reference
 from tests.docs.pages import Block, pages
 from tests.docs.session import SHELL, run
+from tests.e2e.figures import record_figure
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +22,8 @@ WATCH_SECONDS = 10
 """A reader ends ``--watch`` when nothing more happens; so long it is looked at, then it is interrupted."""
 SECONDS = 540.0
 PAGES = {page.path: page for page in pages()}
-EKS = ("## 4. The operator", "## 5. A first job")
-"""The rest of the page needs AWS: its volumes, its nodes with GPUs, its roles."""
+EKS = ("## 1. What you need", "## 2. The cluster", "## 3. Images", "## 4. The operator", "## 5. A first job", "## 8. Clean up")
+"""What lies between needs AWS: its volumes, its nodes with GPUs, its roles."""
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,13 @@ def typed(cluster, tmp_path):
 
     def typed(blocks):
         pushed = Block("the images that the nodes have", 0, "yaml", "build/images.yaml", yaml.safe_dump(values()))
-        wanted = [block for block in blocks if block.language in SHELL and ("kubectl" in block.text or "helm" in block.text)]
+        wanted = [block for block in blocks if block.language in SHELL and not re.search("^fedcore ", block.text, re.MULTILINE)]
         assert wanted
         session = run([pushed, *wanted], tmp_path / "checkout", programs=programs, seconds=SECONDS)
         print(session.said)
         assert session.code == 0, session.said[-6000:]
+        ran = sum(words[0] in programs for words in session.commands)
+        record_figure("commands that ran on a cluster", ran, f"in {blocks[0].page}")
         return session.said
 
     yield typed
@@ -86,6 +90,7 @@ def test_the_quick_start_on_a_cluster(typed, cluster):
     assert "✔ Succeeded: 3 rounds" in said
     assert "Job minimal" in said
     assert "condition met" in said
+    assert "round_closed" in said
     assert "Completed" in said
     assert "federatedjobs" not in cluster.kubectl("get", "crd", "--output=name")
 
@@ -98,6 +103,7 @@ def test_the_page_about_installing(typed):
     assert "secret/fedcore-ca created" in said
 
 
-def test_the_operator_and_a_first_job_as_on_eks(typed):
+def test_the_operator_and_a_first_job_as_on_eks(typed, cluster):
     said = typed(sections(PAGES["docs/eks.md"], EKS))
     assert "federatedjob.fedcore.dev/numpy condition met" in said
+    assert "training" not in cluster.kubectl("get", "namespaces", "--output=name")
