@@ -41,13 +41,30 @@ def test_each_alert_has_a_history_in_which_it_is_silent_fires_and_clears():
     assert whole == set(ALERTS)
 
 
-def test_a_wrong_threshold_is_found(tmp_path):
-    (tmp_path / "fedcore.yaml").write_text(RULES.read_text().replace("ratio_rate15m > 0.3", "ratio_rate15m > 0.31"))
-    histories = HISTORIES.read_text().replace("../../charts/fedcore/files/rules/", "")
-    (tmp_path / "rules_test.yaml").write_text(histories)
+@pytest.mark.parametrize(
+    ("right", "wrong", "alert"),
+    [
+        pytest.param(", 120)", ", 60)", "RoundStalled", id="a floor that is too low"),
+        pytest.param("(fedcore_round_timeout_seconds) + 60", "(fedcore_round_timeout_seconds)", "RoundStalled", id="too soon after it"),
+        pytest.param("by (namespace, federatedjob) (fedcore_phase", "by (namespace, federatedjob, pod) (fedcore_phase", "QuorumLost",
+                     id="an alert that ends with its pod"),
+        pytest.param("workers_live:sum <= max", "workers_live:sum < max", "QuorumAtRisk", id="one worker too few"),
+        pytest.param("for: 5m", "for: 4m", "WorkerLost", id="a minute too early"),
+        pytest.param("ratio_rate15m > 0.3", "ratio_rate15m > 0.31", "StaleUpdates", id="above the threshold"),
+        pytest.param("unless on (namespace, federatedjob)", "unless on (federatedjob)", "CoordinatorDown", id="another namespace's job"),
+        pytest.param("< 3600", "<= 3600", "JobFailed", id="a minute too long"),
+        pytest.param("> 0) > 0.1", "> 0) > 0.12", "OperatorErrors", id="a share that is too high"),
+        pytest.param('absent(fedcore_build_info{component="operator"})', "absent(fedcore_build_info)", "OperatorDown", id="others"),
+    ],
+)  # fmt: skip
+def test_a_wrong_rule_is_found(tmp_path, right, wrong, alert):
+    rules = RULES.read_text()
+    assert right in rules
+    (tmp_path / "fedcore.yaml").write_text(rules.replace(right, wrong, 1))
+    (tmp_path / "rules_test.yaml").write_text(HISTORIES.read_text().replace("../../charts/fedcore/files/rules/", ""))
     done = promtool("test", "rules", tmp_path / "rules_test.yaml")
     assert done.returncode == 1
-    assert "FedCoreStaleUpdates" in done.stderr
+    assert set(re.findall(r"alertname: FedCore(\w+)", done.stderr)) == {alert}
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.get("alert") or rule["record"])

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_metrics
 
+from support.prometheus import program
 from tests.e2e.jobs import Job, apply_job
 from tests.e2e.kubelet import kubelet
 from tests.e2e.process import site
@@ -96,7 +97,7 @@ def _check_metrics(operator, job):
     assert value("reconcile_duration_seconds_count", result="error") == 0
     assert 0 < value("reconcile_duration_seconds_count") <= value("queue_wait_seconds_count")
     plain = operator.asked("/metrics")[1]
-    done = subprocess.run(["promtool", "check", "metrics"], input=f"{plain}\n", capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=f"{plain}\n", capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import subprocess
 
 import aiohttp
@@ -19,6 +18,7 @@ from fedcore_operator.runtime.exposition import StateCollector, scraped
 from fedcore_operator.runtime.meters import Meters
 from fedcore_operator.runtime.queue import Queue
 from support.cluster_model import Cluster
+from support.prometheus import program
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
@@ -96,11 +96,8 @@ def test_it_says_it_in_the_format_and_packing_that_is_asked_for(operator):
 
 
 def test_promtool_finds_nothing(operator):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
     body, _ = scrape(operator.registry)
-    done = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, timeout=60)
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=body, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
