@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
+from fedcore.progress import Progress
 from fedcore.spec import Spec, Status
 from fedcore_operator.api.conditions import ConditionType, set_condition
 from fedcore_operator.api.job import Job
@@ -99,3 +100,13 @@ def all_pods(replicas=4, **changes):
 
 def with_status(job, status):
     return dataclasses.replace(job, status=status)
+
+
+def progress(**said):
+    """Return what the coordinator says of a job that runs."""
+    known = {"run_id": "r", "phase": "Running", "round": 7, "rounds": 20, "accepted": 2, "required": 3, "registered": 4, "attempt": 1}
+    more = {"quorum_lost_seconds": 0, "late": 3, "metrics": {"accuracy": 0.96234, "loss": 1e-7}, "metrics_version": 6, "quorum_met": True}
+    rounds = [{"round": 6, "outcome": "full", "duration_s": 1.25, "accepted": 4, "required": 3, "stragglers": 0}]
+    slow = [{"worker": "worker-2", "round_trip_s": 1.4, "round": 6}]
+    lists = {"recent_rounds": rounds, "slowest_workers": slow}
+    return Progress.model_validate({"schema": 1, "uid": UID, "checkpoint_version": 6, **known, **more, **lists, **said})

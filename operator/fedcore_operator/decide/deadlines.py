@@ -1,7 +1,8 @@
 """Who ends a job that should not go on: the coordinator whenever it can, the operator when it must.
 
 The coordinator writes report and reason, so it is asked, through its job input, after ``status.ending`` is written. The operator decides
-by itself only when there is no coordinator to ask, or when the one that was asked has not ended within a minute.
+by itself only when there is no coordinator to ask, or when the one that was asked has not ended within a minute, and the time that it may
+wait for its last scrape.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fedcore.spec.status import MESSAGE_CHARS, Ending
 from fedcore_operator.api.conditions import ConditionType, Reason, condition
 from fedcore_operator.decide.coordinator import is_serving
 from fedcore_operator.decide.outcome import fail
+from fedcore_operator.decide.progress import has_ended_run
 from fedcore_operator.decide.waiting import why_workers_wait
 from fedcore_operator.decide.workers import gone
 
@@ -47,7 +49,7 @@ def ask_for_end(status: Status, job: Job, seen: Observation, now: datetime) -> S
 def decide_end(status: Status, job: Job, seen: Observation, now: datetime) -> Status:
     """Return the status with the job failed, if it is time for the operator to say so."""
     ending = status.ending
-    if ending is not None and (now >= ending.since + _PATIENCE or not is_serving(status, seen.pods, now)):
+    if ending is not None and (now >= _patience_ends(ending, status, job, seen, now) or not is_serving(status, seen.pods, now)):
         return fail(status, job, ending.reason, ending.message, now)
     lost_at = _lost_at(status, job)
     if lost_at is not None and now >= lost_at:
@@ -57,11 +59,18 @@ def decide_end(status: Status, job: Job, seen: Observation, now: datetime) -> St
     return status
 
 
+def _patience_ends(ending: Ending, status: Status, job: Job, seen: Observation, now: datetime) -> datetime:
+    """Return when an end that was asked for is overdue: a run that was over by then waits for its last scrape, and its own end counts."""
+    lingers = timedelta(seconds=job.spec.metrics.linger_seconds) if has_ended_run(status, seen, now) else timedelta(0)
+    return ending.since + _PATIENCE + lingers
+
+
 def due_times(status: Status, job: Job) -> list[datetime]:
     """Return when the two functions above may have something to say."""
     times = [_startup_deadline(status, job), _active_deadline(status, job), _lost_at(status, job)]
     if status.ending is not None:
-        times.append(status.ending.since + _PATIENCE)
+        asked_until = status.ending.since + _PATIENCE
+        times += [asked_until, asked_until + timedelta(seconds=job.spec.metrics.linger_seconds)]
     return [time for time in times if time is not None]
 
 

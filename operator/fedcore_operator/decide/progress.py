@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from fedcore.engine.reasons import Phase
 from fedcore.spec.status import Metric, ProgressStatus, RecentRound, SlowWorker
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fedcore_operator.api.job import Job, StoredJob
     from fedcore_operator.decide.observe import Observation, PodView, Polled
 
-__all__ = ["FRESH", "adopt", "adopt_last", "belongs", "fresh", "poll_address", "shown_metrics"]
+__all__ = ["FRESH", "adopt", "adopt_last", "belongs", "fresh", "has_ended_run", "poll_address", "shown_metrics"]
 
 FRESH = timedelta(seconds=30)
 """How long a poll says how things are."""
@@ -44,6 +45,12 @@ def fresh(status: Status, seen: Observation, now: datetime) -> Polled | None:
     if polled is None or now - polled.at > FRESH or polled.progress.attempt != status.coordinator.attempt:
         return None
     return polled
+
+
+def has_ended_run(status: Status, seen: Observation, now: datetime) -> bool:
+    """Say whether the coordinator says that the run is over: it waits for its last scrape, and its last word comes with its end."""
+    polled = fresh(status, seen, now)
+    return polled is not None and polled.progress.phase in {Phase.SUCCEEDED, Phase.FAILED}
 
 
 def adopt(status: Status, _job: Job, seen: Observation, now: datetime) -> Status:

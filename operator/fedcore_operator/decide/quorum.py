@@ -12,7 +12,7 @@ from fedcore_operator.api.conditions import ConditionType, Reason, condition, se
 from fedcore_operator.api.names import Role
 from fedcore_operator.decide.classify import end_of, has_ended
 from fedcore_operator.decide.places import attempts_of
-from fedcore_operator.decide.progress import FRESH, fresh
+from fedcore_operator.decide.progress import FRESH, fresh, has_ended_run
 from fedcore_operator.decide.waiting import why_workers_wait
 from fedcore_operator.decide.workers import gone
 from fedcore_operator.plan.children import selector
@@ -76,6 +76,8 @@ def judge_quorum(status: Status, job: Job, seen: Observation, now: datetime) -> 
 
 
 def _with_condition(status: Status, job: Job, seen: Observation, present: int, needed: int, now: datetime) -> Status:
+    if has_ended_run(status, seen, now) and condition(status, ConditionType.QUORUM_MET) is not None:
+        return status  # what was true at the end stays, while workers leave
     polled = fresh(status, seen, now)
     told = [f"{present} of {job.spec.workers.replicas} workers are ready, {needed} are required"]
     shown = status.progress  # what was adopted: the message changes no more often than that

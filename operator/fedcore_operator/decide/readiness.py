@@ -9,6 +9,7 @@ from fedcore_operator.api import names
 from fedcore_operator.api.conditions import ConditionType, Reason, set_condition
 from fedcore_operator.decide.classify import has_ended
 from fedcore_operator.decide.lifecycle import is_active
+from fedcore_operator.decide.progress import has_ended_run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,6 +54,8 @@ def _word(status: Status, job: Job, seen: Observation, pod: PodView | None, now:
             return on_its_way, f"{name} starts at {format_time(entry.not_before)}"
         return on_its_way, f"{name} is about to be made"
     if pod.ready and not has_ended(pod, now):
+        if has_ended_run(status, seen, now):
+            return Reason.READY, f"{name} has ended the run and waits for its last scrape, {job.spec.metrics.linger_seconds} s at most"
         return Reason.READY, f"{name} serves at {names.address(job)}"
     if pod.waiting is not None and pod.waiting.reason in _NO_NODE:
         return Reason.UNSCHEDULABLE, f"{name}: {pod.waiting.message or pod.waiting.reason}"

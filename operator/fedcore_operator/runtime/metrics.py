@@ -57,7 +57,7 @@ JOBS_FINISHED = counter(
 """`runtime.meters` makes the series that can be: with Completed goes succeeded, with all other reasons failed."""
 JOB_DURATION = histogram(
     "fedcore_operator_job_duration_seconds",
-    "Start of a job until its end",
+    "Start of a job until its end, with its coordinator's wait for the last scrape",
     (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400),
     _RESULT,
 )

@@ -4,8 +4,8 @@ import pytest
 
 from fedcore_operator.api.conditions import condition
 from fedcore_operator.decide.deadlines import ask_for_end, decide_end, due_times
-from fedcore_operator.decide.observe import Waiting
-from support.operator_objects import NOW, ago, all_pods, make_job, pod, running, seen
+from fedcore_operator.decide.observe import Polled, Waiting
+from support.operator_objects import NOW, ago, all_pods, make_job, pod, progress, running, seen
 
 
 def gave_up(*indexes):
@@ -84,8 +84,24 @@ def test_what_is_decided(views, fields, changes, reason):
     assert (failed and failed.reason) == reason
 
 
+@pytest.mark.parametrize(
+    ("phase", "seconds", "reason"),
+    [
+        pytest.param("Succeeded", 104, None, id="a run that is over waits for its last scrape"),
+        pytest.param("Failed", 104, None, id="so does one that failed"),
+        pytest.param("Succeeded", 106, "DeadlineExceeded", id="it should have ended by then"),
+        pytest.param("Running", 61, "DeadlineExceeded", id="a run that goes on does not wait"),
+    ],
+)
+def test_a_run_that_was_over_in_time_may_wait_for_its_scrape(phase, seconds, reason):
+    job = make_job({"metrics.lingerSeconds": 45}, running(**asked(seconds)))
+    polled = Polled(progress(phase=phase), ago(5))
+    failed = condition(decide_end(job.status, job, seen(*all_pods(), polled=polled), NOW), "Failed")
+    assert (failed and failed.reason) == reason
+
+
 def test_every_deadline_wakes():
     changes = {"activeDeadlineSeconds": 100, "startupDeadlineSeconds": 200, "quorum.lossGracePeriodSeconds": 300}
     fields = {"quorumFirstMetTime": None, "quorum": {"lostSince": "2026-11-25T12:00:00Z"}, **asked(1)}
     job = make_job(changes, running(**fields))
-    assert sorted((time - NOW).total_seconds() for time in due_times(job.status, job)) == [40, 59, 140, 360]
+    assert sorted((time - NOW).total_seconds() for time in due_times(job.status, job)) == [40, 59, 104, 140, 360]

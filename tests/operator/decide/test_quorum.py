@@ -66,6 +66,12 @@ def test_quorum_met(views, said, state, reason):
     assert (found.status, found.reason) == (state, reason)
 
 
+def test_workers_that_leave_when_the_run_is_over_do_not_break_its_quorum():
+    over = polled(met=False, phase="Succeeded")
+    assert condition(judge(FEW, running(("QuorumMet", "True", "Enough")), polled=over), "QuorumMet").status == "True"
+    assert condition(judge(FEW, polled=over), "QuorumMet").status == "False", "nothing was known before"
+
+
 def test_a_restart_of_the_operator_does_not_make_the_quorum_unknown():
     known = ("QuorumMet", "True", "Enough")
     lately = running(known, progress={"observedTime": "2026-11-25T11:59:35Z"})

@@ -2,23 +2,13 @@
 
 import pytest
 
-from fedcore.progress import Progress
 from fedcore.spec.status import Status
 from fedcore_operator.api.conditions import condition
 from fedcore_operator.decide.events import events_between, refusal_event
 from fedcore_operator.decide.observe import Polled, Refusal, Waiting
 from fedcore_operator.decide.progress import adopt, belongs, poll_address
 from fedcore_operator.decide.readiness import show_coordinator
-from support.operator_objects import NOW, UID, ago, later, make_job, make_status, pod, running, seen
-
-
-def progress(**said):
-    known = {"run_id": "r", "phase": "Running", "round": 7, "rounds": 20, "accepted": 2, "required": 3, "registered": 4, "attempt": 1}
-    more = {"quorum_lost_seconds": 0, "late": 3, "metrics": {"accuracy": 0.96234, "loss": 1e-7}, "metrics_version": 6, "quorum_met": True}
-    rounds = [{"round": 6, "outcome": "full", "duration_s": 1.25, "accepted": 4, "required": 3, "stragglers": 0}]
-    slow = [{"worker": "worker-2", "round_trip_s": 1.4, "round": 6}]
-    lists = {"recent_rounds": rounds, "slowest_workers": slow}
-    return Progress.model_validate({"schema": 1, "uid": UID, "checkpoint_version": 6, **known, **more, **lists, **said})
+from support.operator_objects import NOW, ago, later, make_job, make_status, pod, progress, running, seen
 
 
 def adopted(said=None, at=NOW, **fields):
@@ -82,6 +72,10 @@ ENDED = {"lastExit": {"reason": "Error", "time": "2026-11-25T11:59:00Z"}, "attem
     ("views", "observed", "fields", "reason", "words"),
     [
         pytest.param([pod()], {}, {}, "Ready", "serves at mnist.ns.svc:8470", id="ready"),
+        pytest.param(
+            [pod()], {"polled": Polled(progress(phase="Succeeded"), ago(5))}, {}, "Ready", "waits for its last scrape, 45 s", id="over"
+        ),
+        pytest.param([pod()], {"polled": Polled(progress(phase="Failed"), ago(31))}, {}, "Ready", "serves at", id="said too long ago"),
         pytest.param([], {}, {}, "Starting", "is about to be made", id="about to be made"),
         pytest.param([], {}, {"coordinator": {**ENDED, "notBefore": later(9)}}, "Restarting", "at 2026-11-25T12:00:09Z", id="waits"),
         pytest.param([], {"refusals": (Refusal(None, 1, "quota", NOW),)}, {}, "PodCreateFailed", "quota", id="refused"),
