@@ -10,6 +10,7 @@ import yaml
 from support.prometheus import program
 from support.promql import check
 from support.rules import ALERTS, ALL, RECORDS, RULES, SERIES
+from tests.dashboards.queries import shipped
 
 ROOT = Path(__file__).parents[2]
 HISTORIES = Path(__file__).with_name("rules_test.yaml")
@@ -113,7 +114,18 @@ def test_an_alert_has_a_runbook(alert):
     sections = re.split(r"^## .+$", text, flags=re.MULTILINE)[1:]
     assert all(len(section.split()) > 15 for section in sections)
     assert "kubectl" in text
-    assert "Board *FedCore" in text or alert == "FedCoreOperatorDown"
+
+
+PANELS = {board["title"]: {panel["title"] for panel in board["panels"]} for board in shipped().values()}
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_runbook_names_boards_and_panels_that_exist(alert):
+    _, *parts = re.split(r"[Bb]oard \*(FedCore / \w+)\*", (RUNBOOKS / f"{alert}.md").read_text())
+    assert parts
+    for board, text in zip(parts[::2], parts[1::2], strict=True):
+        named = re.findall(r"\*([^*]+)\*", text.partition("\n")[0]) if text.startswith(":") else []
+        assert set(named) <= PANELS[board]
 
 
 def test_there_is_no_runbook_without_an_alert_and_the_list_has_all():
