@@ -66,7 +66,8 @@ class Exposition:
     async def page(self, headers: Mapping[str, str]) -> Page:
         """Answer a scrape."""
         scrapes = self._service.scrapes
-        final = scrapes.begin()
+        scrapes.begun()
+        final = self._service.engine.end is not None
         read = self.snapshot()
         encode, content_type = choose_encoder(headers.get("accept", ""))
         compress = gzip_accepted(headers.get("accept-encoding", ""))

@@ -25,26 +25,23 @@ class Scrapes:
     def __init__(self, *, monitored: bool = False) -> None:
         self._monitored = monitored
         self._seen = False
-        self._final = False
         self._fetched = asyncio.Event()
 
     def linger_seconds(self, limit_seconds: int) -> int:
         """Return how long to wait at most for a scrape after the end."""
         return linger_seconds(limit_seconds, monitored=self._monitored, scraped=self._seen)
 
-    def begin(self) -> bool:
-        """Note that a scrape begins; return whether it will see the final values, to be handed to `answered`."""
+    def begun(self) -> None:
+        """Note that a scrape has begun."""
         self._seen = True
-        return self._final
 
     def answered(self, *, final: bool) -> None:
-        """Note that a scrape has been answered to its last byte."""
+        """Note that a scrape has been answered to its last byte; whether the values were final when it began, its caller knows."""
         if final:
             self._fetched.set()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until values have been fetched that are as final as they are now, at most so long; return whether they have."""
-        self._final = True
+        """Wait until the final values have been fetched, at most so long; return whether they have."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._fetched.wait(), seconds)
         return self._fetched.is_set()
