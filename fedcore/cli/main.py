@@ -284,12 +284,17 @@ def worker(
     ] = None,
     data_dir: Annotated[Path | None, typer.Option("--data", envvar="FEDCORE_DATA", help="Folder with the data set.")] = None,
     job_dir: Annotated[Path | None, typer.Option(envvar="FEDCORE_JOB_DIR", help="Folder put first on the import path.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(envvar="FEDCORE_METRICS_PORT", help="Port to show metrics at; 0 takes a free one. Default: none.")
+    ] = None,
+    job: Annotated[str | None, typer.Option(envvar="FEDCORE_JOB", help="The job's name, for the metrics' label federatedjob.")] = None,
 ) -> None:
     """Train as one worker of a job: what the worker's image runs."""
     from fedcore.worker.options import InvalidOptions, Options
 
     given: dict[str, Any] = {"coordinator": coordinator, "entrypoint": entrypoint, "index": index, "attempt": attempt, "name": name}
     given |= {"token_file": token_file, "ca_file": ca_file, "data_dir": data_dir, "job_dir": job_dir}
+    given |= {"metrics_port": metrics_port, "job": job}
     try:
         options = Options.read(os.environ, given)
     except InvalidOptions as error:

@@ -19,6 +19,7 @@ from fedcore.aggregation import LONG_PIECE_BYTES
 from fedcore.wire.protocol import RPC_PATH, Base, UploadReply, uploads_path
 from fedcore.wire.xmlrpc import BadXml, encode_call, parse_response
 from fedcore.worker.connections import GONE, connect_to, send_pieces, shut
+from fedcore.worker.observer import Observer
 from fedcore.worker.trust import BadCaFile, Trust
 
 if TYPE_CHECKING:
@@ -87,9 +88,12 @@ class Client:
         http or https, with a path prefix if a proxy wants one.
     ca_file : Path, optional
         Certificates to trust, instead of the system's.
+    observer : Observer, optional
+        Told of the bytes of bodies.
     """
 
-    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, ca_file: Path | None = None, observer: Observer | None = None) -> None:
+        self._observer = observer or Observer()
         self._url = urlsplit(url)
         self._trust = Trust(ca_file) if self._url.scheme == "https" else None
         self._local = threading.local()
@@ -163,7 +167,8 @@ class Client:
             into.received = 0
         elif response.status != HTTPStatus.PARTIAL_CONTENT:
             raise _failure(response, self._rest(response))
-        expected = len(into.buffer) - into.received
+        before = into.received
+        expected = len(into.buffer) - before
         if response.length != expected:
             self._close()
             raise Transient(f"{response.length} bytes of weights announced, {expected} expected", heard=True)
@@ -175,6 +180,8 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self._close()
             raise Transient(_describe(error), heard=True) from error
+        finally:
+            self._observer.carried("received", into.received - before)
         if into.received < len(into.buffer):
             self._close()
             raise Transient(f"the weights end after {into.received} of {len(into.buffer)} bytes", heard=True)
@@ -199,7 +206,9 @@ class Client:
 
         response = self._exchange(send, _TRANSFER_SECONDS)
         answer = self._rest(response)
-        if not sent:  # the rest of the body is still owed on this connection
+        if sent:
+            self._observer.carried("sent", body.nbytes)
+        else:  # the rest of the body is still owed on this connection
             self._close()
         spoken_of = {HTTPStatus.CREATED, HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
         if response.status not in spoken_of:

@@ -16,6 +16,7 @@ from fedcore.log import log_event, log_failure
 from fedcore.wire.protocol import Task, TaskKind, UpdateReport
 from fedcore.worker.client import Client
 from fedcore.worker.ending import Ended, Ending, EndWord, after_stop
+from fedcore.worker.observer import Observer
 from fedcore.worker.orders import Finished, Orders, import_entrypoint
 from fedcore.worker.pulse import Busy, Pulse
 from fedcore.worker.session import Abilities, Session, SessionLost, WeightsGone
@@ -54,13 +55,16 @@ class Worker:
         Asks it to stop.
     ready : ReadyFile
         Kept while it is registered.
+    observer : Observer, optional
+        Told of all that is done.
     """
 
-    def __init__(self, options: Options, supervision: Supervision, ready: ReadyFile) -> None:
+    def __init__(self, options: Options, supervision: Supervision, ready: ReadyFile, observer: Observer | None = None) -> None:
+        self._observer = observer or Observer()
         self._options = options
         self._stopping = supervision.stopping
-        self._client = Client(options.coordinator, options.ca_file)
-        self._session = Session(options, self._client, supervision.stopping, ready)
+        self._client = Client(options.coordinator, options.ca_file, self._observer)
+        self._session = Session(options, self._client, supervision.stopping, ready, self._observer)
         self._pulse: Pulse | None = None
         self._held: _Held | None = None
         supervision.on_stop(self._stop_work)
@@ -153,10 +157,16 @@ class Worker:
                 return
             if finished is None or busy.superseded.is_set():
                 log_event("superseded", round=order.round, done=busy.done)
+                self._observer.passed(busy.done * _epochs(order))
+                self._observer.task_ended("superseded")
                 self._session.heartbeat(order.round, busy.done, parked=False)
                 return
             assert finished.file is not None, "an update has weights"
             self._held = _Held(key, finished.report, finished.file)
+            if order.kind is TaskKind.TRAIN:
+                self._observer.passed(_epochs(order))
+                self._observer.trained(finished.report.seconds, finished.report.train_loss)
+                self._observer.task_ended("submitted")
         # After a restart the coordinator has to reopen the round first: the next poll hands it out again when it has.
         if self._session.id == session:
             self._deliver(self._held, pulse)
@@ -165,7 +175,13 @@ class Worker:
         if order.base is None:
             return orders.initialise(order)
         file = WeightsFile(self._session.download(order.base, room))
-        return None if busy.superseded.is_set() else orders.train(order, file, busy)
+        if busy.superseded.is_set():
+            return None
+        try:
+            return orders.train(order, file, busy)
+        except Ended:
+            self._observer.task_ended("failed")
+            raise
 
     def _deliver(self, held: _Held, pulse: Pulse) -> None:
         round_number, base_id = held.key
@@ -183,3 +199,7 @@ class Worker:
             self._held = None  # sent again it would be refused again; trained again it may not be
         trained = round(held.report.seconds, 3)
         log_event("update", round=round_number, result=result, reason=reason or None, train_s=trained, upload_s=round(sent, 3))
+
+
+def _epochs(order: Task) -> float:
+    return order.work.epochs if order.work is not None else 1.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcore.log import log_event
 from fedcore.worker.ending import Ending, EndWord, write_termination
+from fedcore.worker.observer import Observer
 from fedcore.worker.ready import ReadyFile
 from fedcore.worker.supervision import Supervision
 
@@ -27,9 +28,19 @@ def run(options: Options) -> int:
         os.environ.setdefault(variable, "1")
     from fedcore.worker.loop import Worker
 
+    observer = Observer()
+    if options.metrics_port is not None:
+        from fedcore.worker.meter import Meter
+
+        observer = meter = Meter(options.job)
+        try:
+            log_event("metrics", port=meter.serve(options.metrics_port))
+        except OSError as error:
+            ending = Ending(2, EndWord.INVALID, f"--metrics-port: {options.metrics_port} cannot be used: {error.strerror}")
+            return _end(options, ending)
     ready = ReadyFile(options.ready_file, options.ready_grace_seconds)
     ready.remove()  # one that an earlier process left says nothing of this one
-    worker = Worker(options, supervision, ready)
+    worker = Worker(options, supervision, ready, observer)
 
     def give_up() -> None:
         worker.leave()
@@ -39,6 +50,10 @@ def run(options: Options) -> int:
     supervision.on_overdue(give_up)
     ending = worker.run()
     ready.remove()
+    return _end(options, ending)
+
+
+def _end(options: Options, ending: Ending) -> int:
     write_termination(options.termination_file, ending)
     log_event("worker_ended", reason=str(ending.reason), exit_code=ending.exit_code, message=ending.message or None)
     return ending.exit_code

@@ -10,10 +10,14 @@ LOCAL_EPOCHS = counter("fedcore_worker_local_epochs_total", "Epochs trained, fra
 TASKS = counter("fedcore_worker_tasks_total", "Train tasks by how they ended", Label("result", ("submitted", "superseded", "failed")))
 RPC_ATTEMPTS = counter(
     "fedcore_worker_rpc_attempts_total",
-    "Calls to the coordinator",
+    "Calls to the coordinator: answered, without a useful answer so that another attempt may follow, refused",
     *(Label("method", METHOD_LABELS), Label("result", ("ok", "retry", "failed"), initial=("ok",))),
 )
-PAYLOAD = counter("fedcore_worker_payload_bytes_total", "Body bytes as seen by the worker", Label("direction", ("sent", "received")))
+PAYLOAD = counter(
+    "fedcore_worker_payload_bytes_total",
+    "Body bytes of weights fetched and of updates sent whole, as seen by the worker",
+    Label("direction", ("sent", "received")),
+)
 CONNECTED = gauge("fedcore_worker_connected", "1 while the worker holds a session, else 0")
 TRAIN_LOSS = gauge("fedcore_worker_train_loss", "Training loss at the end of the last task")
 

@@ -49,6 +49,10 @@ class Options(ProcessOptions):
     """Gets one JSON object at the end, saying why."""
     lifeline_fd: int | None = Field(None, ge=0)
     """Pipe from the process that started this one; at its end this one ends too."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port to show metrics at, on all interfaces; 0 takes a free one. Unset: none, since the coordinator tells most of it already."""
+    job: str = ""
+    """The job's name, for the metrics' label ``federatedjob``; in a pod the operator sets it."""
     slow: float = Field(1.0, ge=1.0)
     """Train as a machine slower by this factor would: for demonstrations and tests."""
     unreachable_seconds: float = Field(600.0, gt=0)

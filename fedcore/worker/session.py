@@ -20,6 +20,7 @@ from tenacity.nap import sleep_using_event
 from fedcore import __version__
 from fedcore.log import log_event
 from fedcore.wire.checksum import sum64
+from fedcore.wire.methods import method_label
 from fedcore.wire.protocol import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
@@ -39,6 +40,7 @@ from fedcore.wire.protocol import (
 from fedcore.wire.xmlrpc import RpcFault
 from fedcore.worker.client import Client, Download, HttpRefused, Transient, Uploaded
 from fedcore.worker.ending import Ended, Ending, EndWord, after_fault
+from fedcore.worker.observer import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +91,14 @@ class Session:
         Ends every wait for a coordinator that does not answer.
     ready : ReadyFile
         Kept while there is a session.
+    observer : Observer, optional
+        Told whether there is a session.
     """
 
-    def __init__(self, options: Options, client: Client, stopping: threading.Event, ready: ReadyFile) -> None:
+    def __init__(
+        self, options: Options, client: Client, stopping: threading.Event, ready: ReadyFile, observer: Observer | None = None
+    ) -> None:
+        self._observer = observer or Observer()
         self._options = options
         self._client = client
         self._stopping = stopping
@@ -140,6 +147,7 @@ class Session:
         """Tell the coordinator that this worker goes, if it can be told quickly."""
         if self._welcome is None:
             return
+        self._observer.connected(holds=False)
         try:
             self._client.call("fedcore.leave", (self.id, reason), answer_seconds=_LEAVE_SECONDS)
         except (Transient, HttpRefused, RpcFault) as error:
@@ -180,7 +188,7 @@ class Session:
         into = Download(room if room is not None and len(room) == base.bytes else bytearray(base.bytes))
         session = self.id
         try:
-            self._persist(lambda: self._client.download(base, session, into))
+            self._persist("get_weights", lambda: self._client.download(base, session, into))
         except HttpRefused as refused:
             if refused.status in {404, 410}:
                 raise WeightsGone from refused
@@ -200,7 +208,7 @@ class Session:
             return uploaded
 
         try:
-            return self._persist(attempt).reply
+            return self._persist("put_upload", attempt).reply
         except HttpRefused as refused:
             raise self._refused(refused, session) from refused
 
@@ -219,12 +227,13 @@ class Session:
                 raise HttpRefused(200, f"the coordinator's welcome is not understood: {error.errors()[0]['msg']}") from error
 
         try:
-            self._welcome = self._persist(attempt)
+            self._welcome = self._persist("register", attempt)
         except RpcFault as fault:
             raise Ended(after_fault(fault.code, fault.message)) from fault
         except HttpRefused as refused:
             raise self._refused(refused, "") from refused
         self._ready.seen()
+        self._observer.connected(holds=True)
         return self._welcome
 
     def _hello(self) -> Hello:
@@ -256,11 +265,12 @@ class Session:
         session = self.id
         try:
             answer = self._persist(
-                lambda: self._client.call(method, (session, *params), wait_seconds=wait_seconds, interruptible=interruptible)
+                method_label(method),
+                lambda: self._client.call(method, (session, *params), wait_seconds=wait_seconds, interruptible=interruptible),
             )
         except RpcFault as fault:
             if fault.code == FaultCode.UNKNOWN_SESSION:
-                raise SessionLost(session) from fault
+                raise self._lost(session) from fault
             raise Ended(after_fault(fault.code, fault.message)) from fault
         except HttpRefused as refused:
             raise self._refused(refused, session) from refused
@@ -269,13 +279,17 @@ class Session:
 
     def _refused(self, refused: HttpRefused, session: str) -> SessionLost | Ended:
         if refused.status == 401 and session:
-            return SessionLost(session)
+            return self._lost(session)
         if refused.status in {401, 403}:
             return Ended(Ending(2, EndWord.UNAUTHORIZED, str(refused)))
         return Ended(Ending(2, EndWord.INVALID, f"{self._options.coordinator} does not answer as a coordinator: {refused}"))
 
-    def _persist(self, attempt: Callable[[], T]) -> T:
-        """Call until there is an answer.
+    def _lost(self, session: str) -> SessionLost:
+        self._observer.connected(holds=False)
+        return SessionLost(session)
+
+    def _persist(self, method: str, attempt: Callable[[], T]) -> T:
+        """Call until there is an answer; ``method`` is its name in the metrics.
 
         Raises
         ------
@@ -289,13 +303,20 @@ class Session:
             except Transient as error:
                 if error.heard:
                     self._heard_at = time.monotonic()
+                self._observer.attempted(method, "retry")
+                raise
+            except HttpRefused:
+                self._observer.attempted(method, "failed")
                 raise
             except RpcFault as fault:
                 self._heard_at = time.monotonic()
-                if fault.code == FaultCode.BUSY:
+                busy = fault.code == FaultCode.BUSY
+                self._observer.attempted(method, "retry" if busy else "failed")
+                if busy:
                     raise Transient(fault.message, heard=True) from fault
                 raise
             self._heard_at = time.monotonic()
+            self._observer.attempted(method, "ok")
             return answer
 
         try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -28,6 +30,7 @@ from support.checksum import sum64
 from support.tls import certificate_files
 
 HERE = Path(__file__).parent
+PROGRAM = "import os, sys; from fedcore.worker import Options; from fedcore.worker.main import run; sys.exit(run(Options.read(os.environ)))"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -312,3 +315,29 @@ def start(tmp_path):
     for run in started:
         run.stop()
         run.end()
+
+
+@pytest.fixture
+def spawn(server, tmp_path):
+    started = []
+
+    def spawn(task, **more):
+        pass_fds = [int(more["FEDCORE_LIFELINE_FD"])] if "FEDCORE_LIFELINE_FD" in more else []
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FEDCORE_") and not name.endswith("_NUM_THREADS")},
+            "FEDCORE_COORDINATOR": server.url,
+            "FEDCORE_ENTRYPOINT": f"toy_task:{task}",
+            "FEDCORE_INDEX": "1",
+            "FEDCORE_JOB_DIR": str(HERE),
+            "FEDCORE_READY_FILE": str(tmp_path / "ready"),
+            "FEDCORE_TERMINATION_FILE": str(tmp_path / "end.json"),
+            **more,
+        }
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
+        started.append(process)
+        return process
+
+    yield spawn
+    for process in started:
+        process.kill()
+        process.communicate()

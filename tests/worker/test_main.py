@@ -7,38 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-PROGRAM = "import os, sys; from fedcore.worker import Options; from fedcore.worker.main import run; sys.exit(run(Options.read(os.environ)))"
-HERE = Path(__file__).parent
-
-
-@pytest.fixture
-def spawn(server, tmp_path):
-    started = []
-
-    def spawn(task, **more):
-        pass_fds = [int(more["FEDCORE_LIFELINE_FD"])] if "FEDCORE_LIFELINE_FD" in more else []
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("FEDCORE_") and not name.endswith("_NUM_THREADS")},
-            "FEDCORE_COORDINATOR": server.url,
-            "FEDCORE_ENTRYPOINT": f"toy_task:{task}",
-            "FEDCORE_INDEX": "1",
-            "FEDCORE_JOB_DIR": str(HERE),
-            "FEDCORE_READY_FILE": str(tmp_path / "ready"),
-            "FEDCORE_TERMINATION_FILE": str(tmp_path / "end.json"),
-            **more,
-        }
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
-        started.append(process)
-        return process
-
-    yield spawn
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def finish(process):

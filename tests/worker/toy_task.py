@@ -42,6 +42,16 @@ class Measuring(Toy):
         return Evaluated(5, {"accuracy": float(weights["w"][0]), "broken": float("nan")})
 
 
+class HalfDone(Toy):
+    """Comes half-way, and waits there until it is told to stop."""
+
+    def train(self, weights, work):
+        work.report(0.5)
+        while not work.superseded():
+            threading.Event().wait(0.01)
+        return Trained(weights, 10)
+
+
 class Patient(Toy):
     """Trains until it is told to stop."""
 
