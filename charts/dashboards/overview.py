@@ -123,7 +123,7 @@ def _table() -> object:
     columns = {
         "": query(f"max by ({_JOB}, phase) ({_JOBS.series(metrics.JOB_PHASE)}) == 1", as_table=True),
         "Round": query(_each(metrics.JOB_CURRENT_ROUND), as_table=True),
-        "Of": query(_each(metrics.JOB_TARGET_ROUNDS), as_table=True),
+        "Target": query(_each(metrics.JOB_TARGET_ROUNDS), as_table=True),
         "Workers ready": query(_each(metrics.JOB_READY_WORKERS), as_table=True),
         "Required": query(_each(metrics.JOB_REQUIRED_WORKERS), as_table=True),
         "Accuracy": query(_each(metrics.JOB_ACCURACY), as_table=True),
@@ -228,15 +228,18 @@ def _reconciles() -> tuple[object, ...]:
         ),
         lines(
             "Queue depth",
-            "Jobs that are due for a look. Good: back at 0 after each burst. If it stays up, the operator does not keep pace.",
-            query(f"max({_OPERATOR.series(metrics.QUEUE_DEPTH)})", "due"),
+            "Jobs that were due for a look at the same time, the most within the window. Good: a few, after many changes at once. If it "
+            "grows and stays, the operator does not keep pace.",
+            query(f"max(max_over_time({_OPERATOR.series(metrics.QUEUE_DEPTH)}[$window]))", "due"),
             width=8,
             decimals=0,
+            area=True,
         ),
     )
 
 
 def _calls() -> tuple[object, ...]:
+    age = f"time() - max by (resource) ({_OPERATOR.series(metrics.WATCH_LAST_EVENT)} > 0)"
     polls = _OPERATOR.per_minute(metrics.POLLS, by="result")
     return (
         lines(
@@ -248,9 +251,9 @@ def _calls() -> tuple[object, ...]:
         ),
         lines(
             "Watch age",
-            "Since the last item that a watch brought. Good: as long as nothing changes it grows, to minutes at most. Growing while pods "
-            "come and go: the watch is stuck.",
-            query(f"time() - max by (resource) ({_OPERATOR.series(metrics.WATCH_LAST_EVENT)} > 0)", "{{resource}}"),
+            "Longest time without an item of a watch, within the window. Good: while pods come and go, seconds; where nothing changes it "
+            "grows without harm. Growing although there are changes: the watch is stuck.",
+            query(f"max_over_time(({age})[$window:$__interval])", "{{resource}}"),
             width=8,
             unit="s",
         ),

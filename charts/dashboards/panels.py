@@ -42,6 +42,8 @@ def steps(*colours_from: tuple[float | None, str]) -> build.ThresholdsConfig:
     return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(made)
 
 
+_SCRAPE_MISSED: Final = 60_000
+"""Milliseconds; a shorter gap is bridged. A scrape that failed says nothing of the job, a minute without any does."""
 _PLAIN: Final = steps((None, NEUTRAL))
 """A colour means that somebody has to act, so most figures have none."""
 
@@ -76,6 +78,8 @@ def figure(
     panel = panel.thresholds(thresholds or _PLAIN).color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)).no_value(NOTHING)
     panel = panel.justify_mode(options.BigValueJustifyMode.AUTO).wide_layout(True).mappings(list(mappings))
+    if len(queries) > 1 or text is options.BigValueTextMode.VALUE_AND_NAME:
+        panel = panel.text(common.VizTextDisplayOptions().title_size(16).value_size(32))
     if decimals is not None:
         panel = panel.decimals(decimals)
     return _common(panel, title, description, queries, width, unit, overrides)
@@ -92,6 +96,7 @@ def lines(
     stacked: bool = False,
     stepped: bool = False,
     logarithmic: bool = False,
+    area: bool = False,
     calcs: Sequence[str] = (),
     overrides: Mapping[str, Sequence[model.DynamicConfigValue]] | None = None,
 ) -> timeseries.Panel:
@@ -105,11 +110,16 @@ def lines(
     panel = timeseries.Panel().legend(legend)
     panel = panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))
     panel = panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)).thresholds(_PLAIN)
-    panel = panel.line_width(2).fill_opacity(60 if stacked else 8).show_points(options.VisibilityMode.AUTO).span_nulls(False)
+    panel = (
+        panel.line_width(2)
+        .fill_opacity(60 if stacked else 10 if area else 0)
+        .show_points(options.VisibilityMode.AUTO)
+        .span_nulls(_SCRAPE_MISSED)
+    )
     interpolation = options.LineInterpolation.STEP_AFTER if stepped else options.LineInterpolation.LINEAR
     panel = panel.line_interpolation(interpolation).axis_border_show(False)
     if logarithmic:
-        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(options.ScaleDistribution.LOG).log(10)).fill_opacity(0)
+        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(options.ScaleDistribution.LOG).log(10))
     else:
         panel = panel.min(0)
     if stacked:

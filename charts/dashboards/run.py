@@ -141,6 +141,7 @@ def _model() -> tuple[object, ...]:
             width=8,
             unit="percentunit",
             stepped=True,
+            area=True,
             overrides=colours(accuracy=GOOD),
         ),
         lines(
@@ -230,13 +231,11 @@ def _counts() -> tuple[object, ...]:
         ),
         lines(
             "Workers by state",
-            "Registered workers; training and idle ones are live. Good: the stack is as high as the workers declared, none of it lost. "
-            "Idle is who has finished and waits for the round to close.",
-            query(f"sum by (state) ({JOB.series(metrics.WORKERS)})", "{{state}}"),
+            "Registered workers, means over the window: within a round each changes from training to idle. Good: the stack is as high as "
+            "the workers declared, none of it lost. Much idle: the fast ones wait for the slow.",
+            query(f"sum by (state) (avg_over_time({JOB.series(metrics.WORKERS)}[$window]))", "{{state}}"),
             width=8,
-            decimals=0,
             stacked=True,
-            stepped=True,
             overrides=colours(training=GOOD, idle="blue", lost=BAD),
         ),
     )
@@ -256,7 +255,7 @@ def _transport() -> tuple[object, ...]:
             "Requests, p95 by method",
             "Handling time, without the waiting of a long poll. Good: all but the transfer of weights take milliseconds; if all rise "
             "together the coordinator lacks CPU or its disk is slow.",
-            query(JOB.quantile(0.95, metrics.RPC_DURATION, by="method"), "{{method}}"),
+            query(f"{JOB.quantile(0.95, metrics.RPC_DURATION, by='method')} >= 0", "{{method}}"),
             width=6,
             unit="s",
         ),
@@ -275,5 +274,6 @@ def _transport() -> tuple[object, ...]:
             query(f"max({JOB.series(PROCESS_MEMORY)})", "resident"),
             width=6,
             unit="bytes",
+            area=True,
         ),
     )

@@ -40,10 +40,10 @@ def board() -> Dashboard:
         (*MENUS, menu),
         MARKS,
         (
-            house.Row(9, (house.Column(_figures()), _slowest())),
+            house.Row(12, (house.Column(_figures()), _slowest())),
             house.Row(8, _stragglers()),
             house.Row(8, _work()),
-            house.Row(10, _each()),
+            house.Row(12, _each()),
         ),
     )
 
@@ -118,6 +118,7 @@ def _stragglers() -> tuple[object, ...]:
             "workers that never make it.",
             query(JOB.ratio([JOB.rate(metrics.STRAGGLERS)], [JOB.rate(metrics.ROUNDS_ENDED)]), "stragglers"),
             width=8,
+            area=True,
             overrides=colours(stragglers=WARN),
         ),
         lines(
@@ -198,10 +199,12 @@ def _each() -> tuple[object, ...]:
             width=16,
             sort="Worker",
             overrides={
-                "State": (prop("mappings", [states]), prop("custom.cellOptions", {"type": "color-text"})),
-                "Round trip": (prop("unit", "s"), prop("decimals", 2)),
-                "Epochs": (prop("decimals", 1),),
-                "Last seen": (prop("unit", "dateTimeFromNow"),),
+                "State": (prop("mappings", [states]), prop("custom.cellOptions", {"type": "color-text"}), prop("custom.width", 90)),
+                "Round trip": (prop("unit", "s"), prop("decimals", 2), prop("custom.width", 120)),
+                "Epochs": (prop("decimals", 1), prop("custom.width", 100)),
+                "Samples": (prop("custom.width", 120),),
+                "Last round": (prop("custom.width", 120),),
+                "Last seen": (prop("unit", "dateTimeFromNow"), prop("custom.width", 170)),
             },
         ),
     )
