@@ -58,7 +58,7 @@ def measure(policy: str, task: str, rounds: int, folder: Path) -> dict[int, floa
     folder.mkdir(parents=True)
     job = folder / "job.yaml"
     job.write_text(JOB.format(policy=policy, rounds=rounds, entrypoint=entrypoint, parameters=parameters, epochs=epochs, most=most))
-    command = [sys.executable, "-m", "fedcore.cli.main", "run", str(job), "--run-dir", str(folder / "run"), "--json", "-q"]
+    command = [sys.executable, "-m", "fedcore.cli.main", "run", str(job), "--run-dir", str(folder / "run"), "--json", "-q", "--no-report"]
     command += [part for slow in SLOW for part in ("--slow", slow)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment, cwd=folder)

@@ -12,13 +12,13 @@ from fedcore.report.rundir import EVENTS, LOGS, MODEL, ROUNDS, SUMMARY, UPDATES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["closing", "count", "headline"]
+__all__ = ["closing", "count", "headline", "short"]
 
 _FEW = 4
 
 
-def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[str]:
-    """Return the lines to print."""
+def closing(summary: Mapping[str, Any], next_commands: Sequence[str], page: Path | None = None) -> list[str]:
+    """Return the lines to print; ``page`` is the run's report, if it has one."""
     phase = summary["phase"]
     completed = summary["rounds_completed"]
     words = [headline(phase, summary["reason"], completed, summary["duration_s"])]
@@ -38,9 +38,12 @@ def closing(summary: Mapping[str, Any], next_commands: Sequence[str]) -> list[st
         lines.append(f"  {summary['message']}")
     run_dir = Path(summary["run_dir"])
     present = [name for name in (ROUNDS, UPDATES, EVENTS, SUMMARY, MODEL) if (run_dir / name).exists()]
-    lines.append(f"  Data    {_short(run_dir)}/  {'  '.join(present)}")
+    if page is None:
+        lines.append(f"  Data    {short(run_dir)}/  {'  '.join(present)}")
+    else:
+        lines.append(f"  Report  {short(page)}      Data  {'  '.join(present)}")
     if phase != Phase.SUCCEEDED:
-        lines.append(f"  Logs    {_short(run_dir / LOGS)}/")
+        lines.append(f"  Logs    {short(run_dir / LOGS)}/")
     if next_commands:
         lines.append("  Next    " + "      ".join(next_commands))
     return lines
@@ -58,6 +61,7 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
+    """Return a path as seen from here, unless it lies elsewhere."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -126,6 +126,12 @@ def run(
     log_format: Annotated[
         str, typer.Option(envvar="FEDCORE_LOG_FORMAT", metavar="text|json", rich_help_panel=_OUTPUT, help="How a line looks.")
     ] = "text",
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report", rich_help_panel=_OUTPUT, help="Write plots and report.html when it has ended, however it did."
+        ),
+    ] = True,
 ) -> None:
     """Train a job on this computer: a coordinator and workers as processes, restarted within the job's budgets.
 
@@ -162,8 +168,43 @@ def run(
         verbose=verbose,
         color=not no_color,
         log_format="json" if log_format == "json" else "text",
+        report=report,
     )
     raise typer.Exit(run_now(options))
+
+
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory; latest is the newest one in runs/.")]
+
+
+@app.command(epilog="Examples: [bold]fedcore report runs/20261124-091103-mnist[/bold]  ·  [bold]fedcore report latest[/bold]")
+def report(run: _Run) -> None:
+    """Write the report of a run that has ended, failed or was interrupted: report.html, plots, tables and summary, from its events.
+
+    report.html is one file that needs no network. Exit codes: 0 written, 1 without plots, since matplotlib or jinja2 is missing, 2 no run
+    there, or one that is still running.
+    """
+    from fedcore.cli.report import report as report_now
+
+    raise typer.Exit(report_now(run))
+
+
+@app.command(
+    epilog="Examples: [bold]fedcore compare runs/a runs/b[/bold]  ·  [bold]fedcore compare runs/* --html compared.html[/bold]  ·  "
+    "[bold]fedcore compare runs/a latest --json[/bold]"
+)
+def compare(
+    *,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run directories; latest is the newest one in runs/.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with plots too, one file that needs no network.")] = None,
+) -> None:
+    """Put runs side by side: how they ended, how good and how quick they were, and in what their jobs differ. They may still be running.
+
+    Exit codes: 0 compared, 1 the page could not be written, 2 one of them is no run.
+    """
+    from fedcore.cli.compare import compare as compare_now
+
+    raise typer.Exit(compare_now(runs, as_one_object=json, html=html))
 
 
 @app.command(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedcore import __version__
-from fedcore.cli.closing import closing
+from fedcore.cli.closing import closing, short
 from fedcore.cli.plain import PlainView, SilentView
 from fedcore.cli.terminal import can_draw
 from fedcore.cli.validate import check_draft_and_entrypoint, count_problems
@@ -27,7 +27,7 @@ from fedcore.local.runner import run_job
 from fedcore.report.trackers import UnusableTracker, find_trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fedcore.cli.live import LiveView
     from fedcore.local.faults import Kill, Slow
@@ -56,6 +56,7 @@ class RunOptions:
     verbose: bool = False
     color: bool = True
     log_format: Literal["text", "json"] = "text"
+    report: bool = True
 
 
 class _Refused(Exception):  # noqa: N818 - not an error of ours: the answer to a wrong job
@@ -70,13 +71,31 @@ def run(options: RunOptions) -> int:
         except _Refused as refused:
             print(refused, file=sys.stderr)
             return _INVALID
-        view = stack.enter_context(_view(plan, options))
-        summary = run_job(plan, view)
+        with _view(plan, options) as view:
+            summary = run_job(plan, view)
+        page = _report(plan.directory.path, summary) if options.report else None
     if options.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        print("\n".join(closing(summary, _next_commands(options, summary["phase"], summary["run_dir"]))))
+        print("\n".join(closing(summary, _next_commands(options, summary["phase"], summary["run_dir"]), page)))
     return int(summary["exit_code"])
+
+
+def _report(run_dir: Path, summary: Mapping[str, Any]) -> Path | None:
+    """Write the report while the directory is still ours. Whatever keeps it from being written does not change how the run has ended."""
+    from fedcore.report.write import GET_IT, can_draw, write_report
+
+    again = f"`fedcore report {short(run_dir)}`"
+    if not can_draw():
+        print(f"note: for plots and report.html: {GET_IT}, then {again}", file=sys.stderr)
+        return None
+    try:
+        return write_report(run_dir, summary)
+    except KeyboardInterrupt:
+        print(f"note: the report was interrupted; {again} writes it", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - the run has ended, and a picture that cannot be drawn is no reason to say otherwise
+        print(f"note: the report could not be written: {error}; {again} tries again", file=sys.stderr)
+    return None
 
 
 def _prepare(options: RunOptions, stack: ExitStack) -> Plan:

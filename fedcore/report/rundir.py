@@ -25,6 +25,8 @@ __all__ = [
     "JOB_INPUT",
     "LOGS",
     "MODEL",
+    "PLOTS",
+    "REPORT",
     "ROUNDS",
     "SPOOL",
     "SUMMARY",
@@ -53,6 +55,8 @@ MODEL = "model.safetensors"
 VERSIONS = "versions"
 SPOOL = "spool"
 LOGS = "logs"
+PLOTS = "plots"
+REPORT = "report.html"
 
 
 def new_run_dir(base: Path, job_name: str, now: datetime) -> Path:
@@ -105,12 +109,12 @@ def is_finished(run_dir: Path) -> bool:
     return summary.get("phase") in {Phase.SUCCEEDED, Phase.FAILED}
 
 
-def write_atomically(path: Path, content: str, mode: int = 0o644) -> None:
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Replace a small file as a whole, so that a reader sees the old or the new one."""
     part = path.with_name(f".{path.name}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

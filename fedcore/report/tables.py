@@ -123,6 +123,10 @@ class Tables:
                 pass
         return []
 
+    def incomplete(self) -> list[Row]:
+        """Return the rows that are not complete yet, as far as they are known: what a report shows of a run that has not ended."""
+        return [_row(current) for _, current in sorted(self._rounds.items())]
+
     @property
     def _here(self) -> _Round:
         """The round that happenings count into: from its opening to the next one's."""

@@ -37,3 +37,10 @@ def test_a_run_that_failed(tmp_path):
     assert lines[0].startswith("✖ Failed: QuorumUnreachable after 1 round in 19.8 s · quorum in 1 of 1 round")
     assert lines[1] == "  5 of 16 workers are gone for good"
     assert lines[3] == f"  Logs    {tmp_path}/logs/"
+
+
+def test_a_run_with_a_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rounds.csv").touch()
+    lines = closing({**SUMMARY, "run_dir": str(tmp_path)}, [], tmp_path / "report.html")
+    assert lines[1:] == ["  Report  report.html      Data  rounds.csv"]

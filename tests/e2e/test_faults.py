@@ -1,9 +1,12 @@
 """What dies on the way, and what becomes of the job: each end is counted as what it is, and no update is lost or counted twice."""
 
+import hashlib
+
 import pytest
 
 from tests.cluster.commands import wait_until
 from tests.cluster.errors import ClusterError
+from tests.e2e.fedjob import Fedjob
 from tests.e2e.figures import record_figure
 from tests.e2e.history import recorded
 from tests.e2e.jobs import SLOW_ROUNDS, apply_slow_job
@@ -54,10 +57,14 @@ def test_each_end_of_a_worker_is_counted_as_what_it_is(operator, cluster, namesp
         record_figure(f"worker {what}: its next attempt is ready after (backoff 1 s where restarted)", history.ready(new) - ended, "s")
 
 
-def test_a_coordinator_lost_five_times_counts_nothing_twice(operator, cluster, namespace, numpy_worker_image):
+def test_a_coordinator_lost_five_times_counts_nothing_twice(operator, cluster, namespace, numpy_worker_image, tmp_path):
+    fedjob = Fedjob.installed(cluster, namespace, tmp_path)
     with recorded(cluster, namespace) as history:
         calm = apply_slow_job(cluster, namespace, "calm", EXACT)
         job = apply_slow_job(cluster, namespace, "hit", {**EXACT, **ON_A_VOLUME})
+        calm.wait_asked(2)
+        told = fedjob("report", "calm", f"--run-dir={tmp_path / 'calm'}")  # a coordinator that runs, and has no claim
+        assert told.startswith("Running: "), told
         for attempt in range(1, LOSSES + 1):
             name = f"hit-coordinator-{attempt}"
             wait_until("the attempt", lambda name=name: job.status().coordinator.pod_name == name)
@@ -66,6 +73,7 @@ def test_a_coordinator_lost_five_times_counts_nothing_twice(operator, cluster, n
         assert job.wait_end() == "Completed", operator.log()
         assert calm.wait_end() == "Completed"
         run = read_run(job, numpy_worker_image)
+        assert_reported(fedjob, status_of=calm, claim_of=job)
     history.check("hit")
     status = job.status()
     coordinator = status.coordinator
@@ -83,6 +91,22 @@ def test_a_coordinator_lost_five_times_counts_nothing_twice(operator, cluster, n
         at = history.first(f"hit-coordinator-{attempt}", lambda pod: "deletionTimestamp" in pod["metadata"])
         wait = "" if attempt <= 3 else f" (the {attempt}th in a row, which waits for {2 ** (attempt - 1)} s)"
         record_figure(f"coordinator deleted: the next round closes after{wait}", run.next_close(at), "s")
+
+
+def assert_reported(fedjob, *, status_of, claim_of):
+    """Of a job that has ended: the whole from its claim, by a pod that is gone afterwards; without a claim what the status holds."""
+    run_dir = fedjob.folder / "hit"
+    told = fedjob("report", claim_of.name, "--model", f"--run-dir={run_dir}")
+    assert told.startswith(f"✔ Succeeded: {SLOW_ROUNDS} rounds in "), told
+    assert f"{LOSSES} coordinator restarts" in told
+    assert str(run_dir / "report.html") in told
+    assert hashlib.sha256((run_dir / "model.safetensors").read_bytes()).hexdigest() == claim_of.status().result.sha256
+    assert len((run_dir / "rounds.csv").read_text().splitlines()) == 1 + SLOW_ROUNDS
+    assert (run_dir / "report.html").read_text().count("the coordinator started again") == LOSSES
+    wait_until("the end of the pod", lambda: not claim_of.get("pods", "--selector=app.kubernetes.io/name=fedcore-report")["items"])
+    told = fedjob("report", status_of.name, f"--run-dir={fedjob.folder / 'status'}")
+    assert told.startswith(f"✔ Succeeded: {SLOW_ROUNDS} rounds in "), told
+    assert "the last five rounds at most" in (fedjob.folder / "status/report.html").read_text()
 
 
 def test_scaled_suspended_and_killed_no_update_is_lost(operator, local_cluster, namespace, numpy_worker_image):

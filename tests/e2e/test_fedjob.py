@@ -267,7 +267,7 @@ def test_completion_knows_commands_flags_and_jobs(job, fedjob, namespace):
         environment = dict(fedjob.cluster.environment())
         return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=180, check=True).stdout.splitlines()
 
-    assert [line.split("\t")[0] for line in completed("")] == ["watch", "logs", "why", ":4"]
+    assert [line.split("\t")[0] for line in completed("")] == ["watch", "report", "logs", "why", ":4"]
     assert completed("why", "-n", namespace, "mn") == ["mnist", ":4"]
     assert completed("why", "-n", namespace[:-1]) == [namespace, ":4"]
     assert completed("why", "--context", "fedcore-t") == ["fedcore-test", ":4"]

@@ -27,7 +27,7 @@ SAME = 0.02
 
 def run_here(folder, example, *options):
     """`fedcore run` of a file; returns its summary."""
-    command = [sys.executable, "-m", "fedcore.cli.main", "run", str(example), "--json", f"--run-dir={folder}", *options]
+    command = [sys.executable, "-m", "fedcore.cli.main", "run", str(example), "--json", "--no-report", f"--run-dir={folder}", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

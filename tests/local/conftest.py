@@ -102,6 +102,7 @@ class Runs:
 
     folder: Path
     started: list[subprocess.Popen] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def job(self):
@@ -112,11 +113,17 @@ class Runs:
         return self.folder / "run"
 
     def start(self, *arguments, job=True):
-        command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", *(["job.yaml"] if job else []), "--run-dir", str(self.run_dir)]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")}
-        process = subprocess.Popen(
-            [*command, *arguments], cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        """Start a run; its report takes longer than most runs here, so who wants it says ``--report``."""
+        return self._start("run", *(["job.yaml"] if job else []), "--run-dir", str(self.run_dir), "--no-report", *arguments)
+
+    def command(self, *arguments):
+        """Run any other command of ``fedcore``."""
+        return self.finish(self._start(*arguments))
+
+    def _start(self, *arguments):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")} | self.environment
+        command = [sys.executable, "-P", "-m", "fedcore.cli.main", *arguments]
+        process = subprocess.Popen(command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.started.append(process)
         return process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import ssl
@@ -193,3 +194,60 @@ def test_a_fault_that_can_never_happen_is_refused(runs):
     refused = runs.run("--kill", "worker-7@2")
     assert refused.exit_code == 2
     assert "there are 3 workers" in refused.stderr
+
+
+def test_a_run_ends_with_its_report_whatever_became_of_it(runs):
+    done = runs.run("--report", "--kill", "worker-1@2", "--set", "spec.workers.maxRestartsPerWorker=0")
+    assert (done.exit_code, done.summary["reason"]) == (3, "QuorumUnreachable")
+    told = next(line for line in done.stdout.splitlines() if line.startswith("  Report  "))
+    page = runs.run_dir / "report.html"
+    assert told.split()[1] == str(page.relative_to(runs.folder))
+    assert "Failed: QuorumUnreachable after 1 of 3 rounds" in page.read_text()
+    assert (runs.run_dir / "plots/quorum.png").is_file()
+
+
+def test_an_interrupted_run_has_its_report_and_a_running_one_says_when(runs):
+    process = runs.start("--report", "--json", "-v", "--rounds", "1000")
+    runs.wait_for(process, "round_closed")
+    refused = runs.command("report", str(runs.run_dir))
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == f"error: {runs.run_dir} is still running; its report is written when it ends\n"
+    process.send_signal(signal.SIGINT)
+    stopped = runs.finish(process)
+    assert stopped.exit_code == 130
+    assert json.loads(stopped.stdout) == stopped.summary
+    page = (runs.run_dir / "report.html").read_text()
+    assert "Interrupted: Interrupted after" in page
+
+    # Made anew from the events alone it says the same.
+    (runs.run_dir / "report.html").unlink()
+    (runs.run_dir / "rounds.csv").unlink()
+    again = runs.command("report", str(runs.run_dir))
+    assert again.exit_code == 0, again.stderr
+    assert (runs.run_dir / "report.html").read_text() == page
+    assert again.summary == stopped.summary
+    assert again.rounds == stopped.rounds
+
+
+def test_without_what_draws_all_else_is_written_and_one_line_says_how_to_get_it(runs):
+    (runs.folder / "matplotlib.py").write_text("raise ImportError('there is no matplotlib here')")
+    (runs.folder / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfound = u.find_spec\nu.find_spec = lambda name, *_: None if name == 'matplotlib' else found(name)\n"
+    )
+    runs.environment["PYTHONPATH"] = f"{runs.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = runs.run("--report", "--rounds", "1", "-q")
+    assert done.exit_code == 0
+    assert done.stderr == f'note: for plots and report.html: pip install "fedcore[report]", then `fedcore report {runs.run_dir.name}`\n'
+    assert "  Data    run/  rounds.csv  updates.csv" in done.stdout
+    assert not (runs.run_dir / "report.html").exists()
+    later = runs.command("report", str(runs.run_dir))
+    assert later.exit_code == 1
+    assert 'pip install "fedcore[report]"' in later.stderr
+
+
+def test_a_report_that_cannot_be_drawn_changes_nothing_about_the_end(runs):
+    (runs.folder / "sitecustomize.py").write_text("import fedcore.report.write as w\nw.read_history = None\n")
+    runs.environment["PYTHONPATH"] = f"{runs.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = runs.run("--report", "--rounds", "1", "-q")
+    assert done.exit_code == 0
+    assert done.stderr.startswith("note: the report could not be written: 'NoneType' object is not callable; `fedcore report run` tries")

@@ -108,7 +108,7 @@ class Runs:
         command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--run-dir", str(run_dir or self.run_dir)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")} | self.environment
         process = subprocess.Popen(
-            [*command, "--json", "--verbose", *fields, *arguments],
+            [*command, "--json", "--verbose", "--no-report", *fields, *arguments],
             cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.started.append(process)

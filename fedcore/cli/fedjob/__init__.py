@@ -1,1 +1,1 @@
-"""``kubectl fedjob``: a FederatedJob on a cluster, watched, read and explained. `main` puts it together."""
+"""``kubectl fedjob``: a FederatedJob on a cluster, watched, reported, read and explained. `main` puts it together."""

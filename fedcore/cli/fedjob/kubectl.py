@@ -6,7 +6,8 @@ server's own status codes, so that "no such job", "no such kind" and "not allowe
 and logs are plain streams. Rejected: the Python client (126 MB, an extra to install, and exec plugins of its own making), and a kubectl
 process per request (a second of ``aws`` each, and errors as text).
 
-The proxy lets reads through only. It ends with us, however we end: a shell holds its process and a pipe from us.
+The proxy lets reads through only. It ends with us, however we end: a shell holds its process and a pipe from us. What reads cannot do,
+running a program in a pod or making a pod, is asked of kubectl itself, by the one command that needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fedcore.cli.fedjob.trouble import UNREACHABLE, USAGE, Trouble
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Target", "connect"]
+__all__ = ["Kubectl", "Target", "connect"]
 
 _SECONDS = 30
 _GUARD = 'trap "" INT; "$@" & child=$!; exec >/dev/null; read -r _; kill "$child"'
@@ -49,6 +50,34 @@ class Target:
         """What kubectl is to be told."""
         flags = [] if self.context is None else [f"--context={self.context}"]
         return flags if self.kubeconfig is None else [*flags, f"--kubeconfig={self.kubeconfig}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """Runs kubectl itself, in the namespace of a job."""
+
+    target: Target
+    namespace: str
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return what to start. The flags come first: behind ``--`` they would be another's."""
+        return ["kubectl", *self.target.flags, f"--namespace={self.namespace}", *arguments]
+
+    def run(self, *arguments: str, stdin: str = "", seconds: float = _SECONDS) -> str:
+        """Return what it prints.
+
+        Raises
+        ------
+        Trouble
+            It failed, or was not done in time.
+        """
+        try:
+            done = subprocess.run(self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired:
+            raise Trouble(f"kubectl {arguments[0]} has not ended within {seconds:.0f} s", UNREACHABLE) from None
+        if done.returncode != 0:
+            raise Trouble(done.stderr.strip().removeprefix("error: ").removeprefix("Error from server "), UNREACHABLE)
+        return done.stdout
 
 
 @contextmanager

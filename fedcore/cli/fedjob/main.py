@@ -27,7 +27,7 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 app = typer.Typer(
     name="kubectl fedjob",
-    help="Watch, read and explain FederatedJobs on a cluster.",
+    help="Watch, report, read and explain FederatedJobs on a cluster.",
     epilog="First steps: [bold]kubectl apply -f job.yaml[/bold]  ·  [bold]kubectl fedjob watch JOB[/bold]  ·  if it is not as it should "
     "be, [bold]kubectl fedjob why JOB[/bold]. The cluster is kubectl's: its kubeconfig, current context and login.",
     no_args_is_help=True,
@@ -61,7 +61,7 @@ def fedjob(
     *,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    """Watch, read and explain FederatedJobs on a cluster."""
+    """Watch, report, read and explain FederatedJobs on a cluster."""
 
 
 def _jobs(context: typer.Context, incomplete: str) -> list[str]:
@@ -163,6 +163,37 @@ def watch(
     options = WatchOptions(timeout_seconds=seconds, color=not no_color, log_format="json" if log_format == "json" else "text")
     with _cluster(namespace, context, kubeconfig) as (http, chosen):
         raise typer.Exit(watch_now(http, chosen, job, options))
+
+
+@app.command(
+    epilog="Examples: [bold]kubectl fedjob report mnist[/bold]  ·  [bold]kubectl fedjob report mnist --run-dir runs/first --model[/bold]"
+)
+def report(
+    job: Job,
+    *,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where it goes; what was fetched of the same run before is replaced. Default: runs/<UTC start>-<job>."),
+    ] = None,
+    model: Annotated[bool, typer.Option("--model", help="Fetch the model too, however large it is.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Fetch the run directory of a job and write its report, as fedcore report does, whether it runs, has ended or has failed.
+
+    While the coordinator runs it is asked; later a pod that mounts the checkpoint's claim, for as long as the copying takes. Without a
+    claim the run directory went with its pod, and the report has what the job's status still says. Exit codes: 0 written, 1 without
+    plots, since matplotlib or jinja2 is missing, 2 no such job or nothing to fetch at the moment, 4 the cluster does not answer or does
+    not let you.
+    """
+    from fedcore.cli.fedjob.kubectl import Kubectl, Target
+    from fedcore.cli.fedjob.report import ReportOptions
+    from fedcore.cli.fedjob.report import report as write_report
+
+    with _cluster(namespace, context, kubeconfig) as (http, chosen):
+        kubectl = Kubectl(Target(namespace, context, kubeconfig), chosen)
+        raise typer.Exit(write_report(http, kubectl, job, ReportOptions(run_dir, model)))
 
 
 @app.command(

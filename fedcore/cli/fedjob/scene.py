@@ -58,8 +58,10 @@ class Scene:
     coordinator_restarts: int
     startup_deadline: int
     active_deadline: int | None
-    durable: bool
-    """The coordinator keeps its checkpoints on a volume."""
+    claim: str
+    """Name of the claim that the coordinator keeps its run directory on; empty if that goes with its pod."""
+    coordinator_pod: Mapping[str, Any]
+    """``spec.coordinator.template.spec``: what the user laid over the coordinator's pod."""
     status: Status
     pods: tuple[PodSight, ...]
     told: tuple[Told, ...]
@@ -128,7 +130,8 @@ def set_scene(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = (), ev
         coordinator_restarts=int(coordinator.get("maxRestarts", 3)),
         startup_deadline=int(spec.get("startupDeadlineSeconds", 1800)),
         active_deadline=spec.get("activeDeadlineSeconds"),
-        durable="claimName" in checkpoint or "volumeClaimTemplate" in checkpoint,
+        claim=str(checkpoint.get("claimName") or (f"{metadata['name']}-checkpoint" if "volumeClaimTemplate" in checkpoint else "")),
+        coordinator_pod=(coordinator.get("template") or {}).get("spec") or {},
         status=_status(job.get("status")),
         pods=sight_pods(pods, metadata["uid"]),
         told=tuple(sorted(told, key=lambda one: one.at or created)),
