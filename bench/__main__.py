@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bench.memory import measure_memory, measure_soak
+from bench.report import measure_report
 from bench.round import measure_round
 from bench.scale import measure_scale
 from bench.start import measure_start
@@ -48,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
     _size(wire, workers=2, mb=10.0)
     wire.add_argument("--tls", action="store_true")
 
+    report = benches.add_parser("report", help="what a report costs: a run with and without it, and one of many workers")
+    report.add_argument("--workers", type=int, default=1000, help="simulated workers of the large run (1000)")
+    report.add_argument("--rounds", type=int, default=100, help="its rounds (100)")
+    report.add_argument("--repeats", type=int, default=5, help="pairs of small runs with and without (5)")
+
     table = benches.add_parser("table", help="the set that fits ten minutes, as the table in docs/benchmarks.md")
     table.add_argument("--write", default="docs/benchmarks.md", help="file to write (docs/benchmarks.md)")
     return top
@@ -70,6 +76,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             return measure_scale(given.workers, given.mb, rounds=given.rounds, repeats=given.repeats)
         case "start":
             return measure_start(given.workers, repeats=given.repeats)
+        case "report":
+            return measure_report(given.workers, given.rounds, given.repeats)
         case "wire":
             return measure_wire(given.workers, given.mb, tls=given.tls)
         case _:

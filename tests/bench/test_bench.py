@@ -51,6 +51,13 @@ def test_scale_costs_no_thread_per_worker():
     assert found["cost_ratio"] > 0
 
 
+def test_report():
+    found = bench("report", "--workers", 70, "--rounds", 3, "--repeats", 1)
+    assert {"run_s", "longer_s", "few", "many"} <= found.keys()
+    assert (found["many"]["workers"], found["many"]["rounds"]) == (70, 3)
+    assert all(0 < found[size]["html_mb"] < 2 for size in ("few", "many"))
+
+
 def test_start():
     found = bench("start", "--workers", 2, "--repeats", 1)
     assert found["start_s"] > 0
