@@ -26,7 +26,6 @@ PLOTS: dict[str, Callable[[History], Figure | None]] = {
     "bytes": rounds.traffic,
 }
 """By the name of their files, in the order of the page. One whose data a run lacks is not drawn."""
-_DPI = 110
 
 
 def draw(history: History) -> dict[str, dict[str, bytes]]:
@@ -66,7 +65,7 @@ def picture(figure: Figure) -> dict[str, bytes]:
         engine.execute(figure)
         figure.set_layout_engine("none")
     return {
-        "png": _saved(figure, format="png", dpi=_DPI, metadata={"Software": None}),
+        "png": _saved(figure, format="png", dpi=style.DPI, metadata={"Software": None}),
         "svg": _saved(figure, format="svg", metadata={"Date": None}),
     }
 

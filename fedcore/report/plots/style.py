@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PALE", "PURPLE", "SERIES", "SKY", "VERMILION",
+    "BLACK", "BLUE", "DPI", "GREEN", "GREY", "ORANGE", "PALE", "PURPLE", "SERIES", "SKY", "VERMILION",
     "columns", "figure", "legend", "limit_rounds", "styled",
 ]  # fmt: skip
 
@@ -28,7 +28,7 @@ BLACK, GREY, PALE = "#222222", "#767676", "#e4e4e4"
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
 SERIES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (VERMILION, ":", "D"), (SKY, "-", "v"), (PURPLE, "--", "P"))
 """Colour, dash and marker of lines that are compared."""
-WIDTH_INCHES = 9.0
+WIDTH_INCHES, DPI = 9.0, 110
 FEW_ROUNDS = 60
 """Up to here a round is wide enough for a bar of its own and a marker."""
 
@@ -57,6 +57,7 @@ _STYLE: Any = {
     "lines.markersize": 4.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "figure.constrained_layout.w_pad": 0.1,  # text is a little wider in one format than in the other
     "svg.hashsalt": "fedcore",  # the same run gives the same file
 }
 
@@ -72,7 +73,7 @@ def styled() -> Iterator[None]:
 
 def figure(height: float) -> Figure:
     """Return an empty figure of the common width."""
-    made = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    made = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(made)
     return made
 
