@@ -116,7 +116,7 @@ def _take(experiment: Experiment, ended: Ended, done: Conducted, seconds: float)
 
 def _make(run: Run, job: Path, folder: Path) -> Ended:
     run_dir, log = folder / "runs" / run.name, folder / "logs" / f"{run.name}.jsonl"
-    command = [*arguments(run, str(job), str(run_dir)), "--json", "--log-format", "json"]
+    command = [*arguments(run, str(job), str(run_dir)), "--json", "--log-format", "json", "--no-report"]
     with log.open("wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "fedcore.cli.main", *command],
