@@ -7,7 +7,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd dashboards docs docs-serve lock build clean foreign
+.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd dashboards docs docs-serve lock build clean foreign viewer
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ run: $(VENV)/.torch ## Install what is needed and train examples/mnist.yaml on t
 numpy: $(VENV)/.base ## The same without PyTorch: examples/numpy.yaml
 	$(BIN)/fedcore run examples/numpy.yaml
 
-test: lint types imports foreign ## Run every check, then all tests but the long ones, those on a Kubernetes last
+test: lint types imports foreign viewer ## Run every check, then all tests but the long ones, those on a Kubernetes last
 	$(BIN)/python -m pytest -m "not (long or apiserver or e2e)"
 	@$(MAKE) --no-print-directory e2e
 
@@ -53,10 +53,14 @@ programs: $(VENV)/.base ## Install, compile and build what the cluster of the te
 images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them; TAG, BASE_IMAGE, TORCH_FROM, IMAGES change what is built
 	$(PYTHON) images/build.py $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TAG),--tag $(TAG)) $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE)) $(if $(TORCH_FROM),--torch-from $(TORCH_FROM)) $(if $(PUSH),--push --values $(or $(VALUES),build/images.yaml)) $(if $(PLAIN_HTTP),--plain-http) $(IMAGES)
 
-foreign: ## Install what tests need besides Python, where apt can: Ruby with its XML-RPC client, Prometheus, Chromium
+foreign: ## Install what tests need besides Python, where apt can: Ruby with its XML-RPC client, Prometheus, Chromium, npm
 	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh
 	@{ command -v prometheus && command -v promtool; } >/dev/null || tests/install_prometheus.sh
 	@command -v chromium >/dev/null || tests/install_chromium.sh
+	@command -v npm >/dev/null || tests/install_npm.sh
+
+viewer: $(VENV)/.dev foreign ## Prepare the page that draws the dashboards in tests: packages from npm, 450 MB in the cache, once
+	@$(BIN)/python -m tests.dashboards.bundle >/dev/null
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

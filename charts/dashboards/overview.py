@@ -171,8 +171,10 @@ def _progress() -> tuple[object, ...]:
 
 
 def _lives() -> tuple[object, ...]:
-    restarts = f"sum by (role) (max by ({_JOB}, role) (increase({_JOBS.series(metrics.JOB_RESTARTS)}[$window])))"
-    disruptions = f"sum by (role) (max by ({_JOB}, role) (increase({_JOBS.series(metrics.JOB_DISRUPTIONS)}[$window])))"
+    restarts, disruptions = (
+        f"round(sum by (role) (max by ({_JOB}, role) (increase({_JOBS.series(metric)}[$window]))))"
+        for metric in (metrics.JOB_RESTARTS, metrics.JOB_DISRUPTIONS)
+    )
     return (
         lines(
             "Restarts and disruptions",

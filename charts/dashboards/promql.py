@@ -62,8 +62,8 @@ class Scope:
         return f"60 * {self.rate(metric, *matchers, by=by)}"
 
     def increase(self, metric: Metric, *matchers: str, by: str = "") -> str:
-        """Return how often something happened within the window, for what is rare."""
-        return f"sum{_by(by)} (increase({self.series(metric, *matchers)}[$window]))"
+        """Return how often something happened within the window, for what is rare: a whole number, though Prometheus extrapolates."""
+        return f"round(sum{_by(by)} (increase({self.series(metric, *matchers)}[$window])))"
 
     def quantile(self, share: float, metric: Metric, *matchers: str, by: str = "", over: str = "$window") -> str:
         """Return a quantile of a histogram over all series, or by a label."""

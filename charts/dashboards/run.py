@@ -15,7 +15,7 @@ from fedcore.coordinator import metrics
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
-__all__ = ["JOB", "MARKS", "MENUS", "board"]
+__all__ = ["JOB", "MARKS", "MENUS", "WORKING", "board"]
 
 JOB = Scope('namespace=~"$namespace"', 'federatedjob=~"$federatedjob"')
 MENUS = (
@@ -27,7 +27,9 @@ MARKS = (
     house.mark("Finished", f"{JOB.series(metrics.RUN_END)} * 1000 > 0", "purple"),
 )
 _LIVE = 'state=~"training|idle"'
-_WORKING = 'phase=~"Running|Degraded"'
+_WORKING_PHASE = JOB.series(metrics.PHASE, 'phase=~"Running|Degraded"')
+WORKING = f"on () {_WORKING_PHASE} == 1"
+"""What follows an ``and``, to keep times at which the job was at work."""
 _QUORUM_WORDS = model.ValueMap(
     options={
         "0": model.ValueMappingResult(text="lost", color=BAD, index=0),
@@ -57,7 +59,7 @@ def board() -> Dashboard:
 
 def _at_work(expression: str) -> str:
     """Take the last value while the job was at work: when it has ended, its workers are told to leave."""
-    return f"last_over_time(({expression} and on () {JOB.series(metrics.PHASE, _WORKING)} == 1)[$__range:$__interval])"
+    return f"last_over_time(({expression} and {WORKING})[$__range:$__interval])"
 
 
 def _figures() -> tuple[object, ...]:

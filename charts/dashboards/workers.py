@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from charts.dashboards import house
 from charts.dashboards.panels import BAD, GOOD, WARN, bars, colours, figure, lines, prop, query, rows, steps
 from charts.dashboards.promql import Scope
-from charts.dashboards.run import JOB, MARKS, MENUS
+from charts.dashboards.run import JOB, MARKS, MENUS, WORKING
 from fedcore.coordinator import metrics
 
 if TYPE_CHECKING:
@@ -52,14 +52,21 @@ def _last(metric: Metric) -> str:
     return f"max by (worker) ({JOB.newest(_EACH.last(metric))})"
 
 
+def _there() -> tuple[str, str]:
+    """Return by worker when its series were last there while the job was at work, and when any was: who has left is in no later scrape."""
+    last = f"max by (worker) (max_over_time((timestamp({_EACH.series(metrics.WORKER_UP)}) and {WORKING})[$__range:$__interval]))"
+    return last, f"scalar(max({last}))"
+
+
 def _figures() -> tuple[object, ...]:
+    last, latest = _there()
     up = f"{_EACH.series(metrics.WORKER_UP)} == 1"
     silence = f"max(time() - {_EACH.series(metrics.WORKER_LAST_SEEN)} and on (instance, worker) {up})"
     return (
         figure(
             "Workers shown",
-            "Workers with series of their own. Good: all of the job, or 50 of more than 200.",
-            query(f"count({_last(metrics.WORKER_UP)})", instant=True),
+            "Workers with series of their own; of a finished job, at its end. Good: all of the job, or 50 of more than 200.",
+            query(f"count({last} == {latest})", instant=True),
             width=4,
             decimals=0,
         ),
@@ -77,7 +84,6 @@ def _figures() -> tuple[object, ...]:
             query(f"last_over_time(({silence})[$__range:$__interval])", instant=True),
             width=4,
             unit="s",
-            decimals=1,
             thresholds=steps((None, GOOD), (15, WARN)),
         ),
     )
@@ -123,8 +129,8 @@ def _stragglers() -> tuple[object, ...]:
         ),
         lines(
             "Late updates: rounds behind",
-            "How many rounds behind updates were that came late. Good: no line, or 1: just missed it. More: the worker works for rounds "
-            "that are long over.",
+            "How many rounds behind updates were that came late. Good: no line, or at most 1: just missed it; 0 is before the next round "
+            "had opened. More: the worker works for rounds that are long over.",
             query(f"ceil({behind})", "p95"),
             query(JOB.mean(metrics.STALENESS), "mean"),
             width=8,
@@ -168,13 +174,14 @@ def _work() -> tuple[object, ...]:
 
 def _each() -> tuple[object, ...]:
     columns: dict[str, Metric] = {
-        "State": metrics.WORKER_UP,
         "Round trip": metrics.WORKER_ROUND_TRIP,
         "Epochs": metrics.WORKER_EPOCHS,
         "Samples": metrics.WORKER_SAMPLES,
         "Last round": metrics.WORKER_LAST_ROUND,
     }
-    queries = {heading: query(_last(metric), as_table=True) for heading, metric in columns.items()}
+    last, latest = _there()
+    queries = {"State": query(f"{_last(metrics.WORKER_UP)} * ({last} == bool {latest})", as_table=True)}
+    queries |= {heading: query(_last(metric), as_table=True) for heading, metric in columns.items()}
     queries["Last seen"] = query(f"1000 * {_last(metrics.WORKER_LAST_SEEN)}", as_table=True)
     states = model.ValueMap(
         options={
@@ -186,21 +193,21 @@ def _each() -> tuple[object, ...]:
         bars(
             "Epochs assigned now",
             "The twelve workers with most work. Good: fast workers have more, stragglers less, if the policy is aimd or deadline.",
-            query(f"topk(12, {_last(metrics.WORKER_EPOCHS)})", "{{worker}}", instant=True),
+            query(f"topk(12, {_last(metrics.WORKER_EPOCHS)} and {last} == {latest})", "{{worker}}", instant=True),
             width=8,
             decimals=1,
         ),
         rows(
             "Workers",
-            "What is known of each worker now; of a finished job, at its end. Good: live, a last round close to the open one, and a round "
-            "trip like its neighbours'.",
+            "What is known of each worker now; of a finished job, at its end. Gone: lost, or it has left. Good: live, a last round close "
+            "to the open one, and a round trip like its neighbours'.",
             queries,
             keys={"worker": "Worker"},
             width=16,
             sort="Worker",
             overrides={
                 "State": (prop("mappings", [states]), prop("custom.cellOptions", {"type": "color-text"}), prop("custom.width", 90)),
-                "Round trip": (prop("unit", "s"), prop("decimals", 2), prop("custom.width", 120)),
+                "Round trip": (prop("unit", "s"), prop("custom.width", 120)),
                 "Epochs": (prop("decimals", 1), prop("custom.width", 100)),
                 "Samples": (prop("custom.width", 120),),
                 "Last round": (prop("custom.width", 120),),

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from fedcore.report.tables import moment
+from support.eventful import DOOMED
 from support.prometheus import QueryError
 from support.rules import RECORDS
 from support.watched import NAMESPACE
@@ -74,6 +75,12 @@ def test_every_panel_but_those_listed_has_something_other_than_zero(watched):
             shown[panel] = shown.get(panel, False) or any(answer.finite)
     assert {panel for panel, something in shown.items() if not something} <= set(MAY_BE_ZERO)
     assert set(MAY_BE_ZERO) <= set(shown)
+
+
+def test_the_table_of_workers_knows_who_is_gone(watched):
+    state, *_ = (query for query in answers(watched) if query.title == "Workers")
+    found = {labels["worker"]: value for labels, value in watched.prometheus.query(state.expr, watched.end)}
+    assert found == {f"worker-{index}": float(index != DOOMED) for index in range(5)}
 
 
 @pytest.mark.parametrize(

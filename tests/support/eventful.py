@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from support.coordinator import Coordinator, Worker
-from support.runs import Runs, children
+from support.runs import LIMIT_SECONDS, Runs, children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +41,18 @@ _PACE = ("--slow", "worker-0=200", *(part for index in (1, 2, 3, 4) for part in 
 _KILL = ("--kill", f"worker-{DOOMED}@2")
 
 
-def run_eventfully(folder: Path, metrics_port: int) -> Ended:
-    """Run the job to its end, and let everything happen in it."""
+def run_eventfully(
+    folder: Path, metrics_port: int, changes: dict[str, object] | None = None, *arguments: str, limit: float = LIMIT_SECONDS
+) -> Ended:
+    """Run the job, with fields set as given, to its end, and let everything happen in it."""
     runs = Runs(folder, job=JOB)
     try:
-        process = runs.start(None, "--metrics-port", str(metrics_port), *_PACE, *_KILL)
+        process = runs.start(changes, "--metrics-port", str(metrics_port), *_PACE, *_KILL, *arguments)
         runs.wait_for(process, "worker_registered", f"worker=worker-{DOOMED}", "attempt=2")
         children(process)[str(DOOMED)].kill()
         runs.wait_for(process, "worker_gave_up", f"worker=worker-{DOOMED}")
         _visit(runs.run_dir, metrics_port)
-        return runs.finish(process)
+        return runs.finish(process, limit)
     finally:
         runs.kill()
 
