@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import xxhash
+
 from fedcore.aggregation import PIECE_BYTES, Checked, Rejected, StoredFile, check_file
 from fedcore.coordinator.follower import Follower
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Stored", "Versions"]
 
+_SCHEMA = 2
+_DIGESTS: Mapping[int, Any] = {1: "sha256", 2: xxhash.xxh3_128}
+"""Which checksum ``base`` is, by the schema of the state. A SHA-256 took half as long as the mean that it followed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -40,7 +46,7 @@ class Stored:
     version: int
     path: Path
     base: str
-    """SHA-256 of the file, in hex."""
+    """XXH3 of the file, 128 bits in hex."""
     size_bytes: int
     checked: Checked
     state: Mapping[str, Any]
@@ -113,22 +119,24 @@ class Versions:
         size_bytes = 0
         part, state_part = path.with_suffix(".safetensors.tmp"), path.with_suffix(".json.tmp")
         with self._empty_file(part) as file, state_part.open("wb", buffering=0) as state_file:
-            followed = self._follower.follow(file.fileno())
+            followed, digest = self._follower.follow(file.fileno()), xxhash.xxh3_128()
 
             def write(piece: memoryview) -> None:
                 nonlocal size_bytes
                 size_bytes += piece.nbytes
+                digest.update(piece)  # while it is in the cache
                 _write_all(file.fileno(), piece)
                 followed.grown(size_bytes)
 
             try:
                 checked = body(write)
             except BaseException:
-                with suppress(OSError, EOFError):  # what body raised says more
+                with suppress(OSError):  # what body raised says more
                     followed.settle()
                 raise
+            followed.settle()
             os.ftruncate(file.fileno(), size_bytes)
-            full = {**state, "schema": 1, "base": followed.sha256(size_bytes), "size_bytes": size_bytes}
+            full = {**state, "schema": _SCHEMA, "base": digest.hexdigest(), "size_bytes": size_bytes}
             _write_all(state_file.fileno(), memoryview(json.dumps(full, allow_nan=False).encode()))
             self._make_durable(partial(os.fsync, file.fileno()), partial(os.fsync, state_file.fileno()), *beside)
         part.rename(path)
@@ -158,7 +166,7 @@ class Versions:
         try:
             state = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, _DIGESTS[state["schema"]]).hexdigest()
                 size_bytes = os.fstat(file.fileno()).st_size
                 if digest != state["base"] or size_bytes != state["size_bytes"]:
                     return None

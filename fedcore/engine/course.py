@@ -160,7 +160,7 @@ class Course(Handout):
             aggregation_s=rounded(event.aggregation_s),
             fsync_s=rounded(event.fsync_s),
             bytes=event.size_bytes,
-            sha256=event.base,
+            base=event.base,
         )
         pending, self._pending_end = self._pending_end, None
         if event.version >= self.spec.rounds:  # all rounds are done, whatever was decided while the last one was written

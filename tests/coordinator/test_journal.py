@@ -42,7 +42,7 @@ def play(journal, rounds):
         journal.append("task_sent", {"round": number, "worker": "worker-0", "attempt": 1, "epochs": 1.0, "evaluate": True})
         journal.append("update", {**UPDATE, "round": number})
         journal.append("round_closed", {**CLOSED, "round": number})
-        journal.append("checkpoint_written", {"version": number, "duration_s": 0.01, "aggregation_s": 0.02, "bytes": 9, "sha256": "ab"})
+        journal.append("checkpoint_written", {"version": number, "duration_s": 0.01, "aggregation_s": 0.02, "bytes": 9, "base": "ab"})
 
 
 def rows(path, columns):

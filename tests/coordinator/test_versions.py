@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from safetensors.numpy import save
 
 from fedcore.aggregation import PIECE_BYTES, StoredFile
@@ -49,11 +50,20 @@ def test_created_version_is_found_again_with_its_state(versions, folder, bodies)
     found = Versions(folder, keep=3).newest()
     assert found == created
     assert found.path.read_bytes() == data
-    assert found.base == hashlib.sha256(data).hexdigest()
+    assert found.base == xxhash.xxh3_128_hexdigest(data)
     assert found.size_bytes == len(data)
     assert found.checked == bodies.checked(data)
-    assert found.state == {"version": 7, "names": {"0": "a"}, "schema": 1, "base": found.base, "size_bytes": len(data)}
+    assert found.state == {"version": 7, "names": {"0": "a"}, "schema": 2, "base": found.base, "size_bytes": len(data)}
     assert names(folder) == ["000007.json", "000007.safetensors"]
+
+
+def test_a_version_of_an_earlier_release_is_found_by_its_sha256(filled, folder):
+    path = folder / "000002.json"
+    state = json.loads(path.read_text())
+    weights = path.with_suffix(".safetensors").read_bytes()
+    path.write_text(json.dumps({**state, "schema": 1, "base": hashlib.sha256(weights).hexdigest()}))
+    found = Versions(folder, keep=3).newest()
+    assert (found.version, found.base) == (2, hashlib.sha256(weights).hexdigest())
 
 
 def test_all_is_durable_before_a_name_is_given_and_the_state_is_named_last(versions, folder, monkeypatch, bodies):
@@ -125,7 +135,7 @@ def test_version_before_is_taken_when_the_newest_is_torn(filled, folder, bodies,
 def test_weights_that_match_their_checksum_but_are_none_are_passed_over(filled, folder):
     junk = b"not safetensors"
     (folder / "000002.safetensors").write_bytes(junk)
-    state = {"version": 2, "base": hashlib.sha256(junk).hexdigest(), "size_bytes": len(junk)}
+    state = {"schema": 1, "version": 2, "base": hashlib.sha256(junk).hexdigest(), "size_bytes": len(junk)}
     (folder / "000002.json").write_text(json.dumps(state))
     assert filled.newest().version == 1
 
@@ -215,7 +225,7 @@ def test_a_pruned_file_is_written_over_by_the_next_version(filled, folder, bodie
     stored = filled.create(4, bodies.body(shorter), {})
     assert stored.path.stat().st_ino == pruned
     assert stored.path.read_bytes() == shorter
-    assert filled.newest().base == hashlib.sha256(shorter).hexdigest()
+    assert filled.newest().base == xxhash.xxh3_128_hexdigest(shorter)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +287,7 @@ def test_first_weights_are_adopted_byte_for_byte(versions, bodies):
     stored = versions.adopt(StoredFile(bodies.checked(big), bodies.read_at(big)), len(big), {"version": 0})
     assert stored.version == 0
     assert stored.path.read_bytes() == big
-    assert stored.base == hashlib.sha256(big).hexdigest()
+    assert stored.base == xxhash.xxh3_128_hexdigest(big)
     assert versions.newest() == stored
 
 
