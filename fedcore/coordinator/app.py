@@ -74,7 +74,7 @@ class UploadSink(Protocol):
         """Return memory in which to receive the next ``size`` bytes, to be handed to ``write``; None: any will do."""
 
     def write(self, piece: memoryview) -> None:
-        """Take the next bytes, up to 256 KiB, in a thread of the pool. The memory is used again after the return.
+        """Take the next bytes, up to 1 MiB, in a thread of the pool. The memory is used again after the return.
 
         Raises
         ------

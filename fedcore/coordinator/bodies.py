@@ -6,9 +6,11 @@ pieces of this size, so bodies move side by side while the loop goes on answerin
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
+import socket
 import ssl
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,8 +19,7 @@ from fedcore.aggregation import LONG_PIECE_BYTES, PIECE_BYTES
 from fedcore.wire.checksum import Sum64
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fedcore.coordinator.app import UploadSink
     from fedcore.coordinator.limits import Pace
@@ -39,9 +40,18 @@ __all__ = [
 
 ReadPiece: TypeAlias = "Callable[[int, int], memoryview]"
 """Returns up to so many bytes from an offset on; they hold until the same thread's next call. None at the end."""
+NOTHING_YET = (BlockingIOError, TimeoutError)
+"""What a call raises that the system has waited for in vain, plain and over TLS."""
+_LOOK_SECONDS = 0.5
+"""How long the system may wait before the clock is looked at."""
+_RECORDS_A_LOOK = 8
+"""Over TLS the system hands over a record at a time, often 32 a piece: the clock is looked at after so many."""
+_LOOK_TIMEVAL = struct.pack("@ll", 0, int(_LOOK_SECONDS * 1e6))
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 """How often a moving body counts as a sign of life."""
+_BUFFER_BYTES = 2 * PIECE_BYTES
+"""Of each thread: what goes by a file has to stay in the cache from one call to the next."""
 _local = threading.local()
 
 
@@ -78,6 +88,17 @@ class _Pulse:
         """Return the monotonic second by which more than ``filled`` bytes of the piece under way have to have moved."""
         of_all = self._pace.deadline(self._started, self._moved + filled)
         return min(of_all, self._pace.deadline(self._piece_started, filled))
+
+    def check(self, filled: int) -> None:
+        """See that a piece of which ``filled`` bytes have moved is not too late.
+
+        Raises
+        ------
+        Stalled
+            It is.
+        """
+        if self.beat() > self.deadline(filled):
+            raise Stalled("nothing moved in time")
 
     def beat(self) -> float:
         now = time.monotonic()
@@ -131,31 +152,36 @@ def receive_body(sock: socket.socket, first: bytes, length: int, sink: UploadSin
     """
     buffer = _buffer()
     pulse = _Pulse(heard, pace)
-    checksum, received = Sum64(), 0
-    while received < length:
-        piece = sink.room(min(LONG_PIECE_BYTES, length - received))
-        if piece is None:
-            piece = buffer[: min(PIECE_BYTES, length - received)]
-        filled = 0
-        if received < len(first):
-            filled = min(len(first) - received, len(piece))
-            piece[:filled] = first[received : received + filled]
-        while filled < len(piece):
-            try:
-                count = sock.recv_into(piece[filled:])
-            except WOULD_BLOCK as blocked:
-                _wait(sock, blocked, pulse.deadline(filled), write=False)
-                pulse.beat()
-                continue
-            except OSError as error:
-                raise Incomplete(str(error)) from error
-            if not count:
-                raise Incomplete(f"the body ended after {received + filled} of {length} bytes")
-            filled += count
-        pulse.piece_done(filled)
-        checksum.update(piece)
-        sink.write(piece)
-        received += filled
+    checksum, received, calls = Sum64(), 0, 0
+    # Over TLS a record at a time is all that comes, and flags are not taken.
+    flags = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
+    with _waited_for_by_the_system(sock):
+        while received < length:
+            piece = sink.room(min(LONG_PIECE_BYTES, length - received))
+            if piece is None:
+                piece = buffer[: min(_BUFFER_BYTES, length - received)]
+            filled = 0
+            if received < len(first):
+                filled = min(len(first) - received, len(piece))
+                piece[:filled] = first[received : received + filled]
+            while filled < len(piece):
+                try:
+                    count = sock.recv_into(piece[filled:], 0, flags)
+                except NOTHING_YET:
+                    pulse.check(filled)
+                    continue
+                except OSError as error:
+                    raise Incomplete(str(error)) from error
+                if not count:
+                    raise Incomplete(f"the body ended after {received + filled} of {length} bytes")
+                filled += count
+                calls += 1
+                if filled < len(piece) and (flags or not calls % _RECORDS_A_LOOK):
+                    pulse.check(filled)
+            pulse.piece_done(filled)
+            checksum.update(piece)
+            sink.write(piece)
+            received += filled
     return checksum.hexdigest()
 
 
@@ -174,36 +200,42 @@ def send_file(sock: socket.socket, head: bytes, read: ReadPiece, start: int, len
     longest = PIECE_BYTES if isinstance(sock, ssl.SSLSocket) else LONG_PIECE_BYTES
     sent = 0
     pending = memoryview(head)
-    while True:
-        moved, size = 0, len(pending)
-        while pending:
-            try:
-                count = sock.send(pending)
-            except WOULD_BLOCK as blocked:
+    with _waited_for_by_the_system(sock):
+        while True:
+            moved, size = 0, len(pending)
+            while pending:
                 try:
-                    _wait(sock, blocked, pulse.deadline(moved), write=True)
-                except Stalled as stalled:
-                    raise SlowReader(str(stalled)) from None
-                pulse.beat()
-                continue
+                    count = sock.send(pending)
+                except NOTHING_YET:
+                    _still_read(pulse, moved)
+                    continue
+                except OSError as error:
+                    raise Incomplete(str(error)) from error
+                pending = pending[count:]
+                moved += count
+                if pending:
+                    _still_read(pulse, moved)
+            try:
+                pulse.piece_done(size)
+            except Stalled as stalled:
+                raise SlowReader(str(stalled)) from None
+            if sent == length:
+                return
+            try:
+                pending = read(start + sent, min(longest, length - sent))
             except OSError as error:
+                # The head is out: anything else sent now would be taken for weights.
                 raise Incomplete(str(error)) from error
-            pending = pending[count:]
-            moved += count
-        try:
-            pulse.piece_done(size)
-        except Stalled as stalled:
-            raise SlowReader(str(stalled)) from None
-        if sent == length:
-            return
-        try:
-            pending = read(start + sent, min(longest, length - sent))
-        except OSError as error:
-            # The head is out: anything else sent now would be taken for weights.
-            raise Incomplete(str(error)) from error
-        if not pending:
-            raise Incomplete("the file is shorter than it was")
-        sent += len(pending)
+            if not pending:
+                raise Incomplete("the file is shorter than it was")
+            sent += len(pending)
+
+
+def _still_read(pulse: _Pulse, moved: int) -> None:
+    try:
+        pulse.check(moved)
+    except Stalled as stalled:
+        raise SlowReader(str(stalled)) from None
 
 
 def read_from(file: int) -> ReadPiece:
@@ -211,7 +243,7 @@ def read_from(file: int) -> ReadPiece:
 
     def read(offset: int, size: int) -> memoryview:
         buffer = _buffer()
-        return buffer[: os.preadv(file, [buffer[: min(size, PIECE_BYTES)]], offset)]
+        return buffer[: os.preadv(file, [buffer[: min(size, _BUFFER_BYTES)]], offset)]
 
     return read
 
@@ -219,13 +251,23 @@ def read_from(file: int) -> ReadPiece:
 def _buffer() -> memoryview:
     buffer: memoryview | None = getattr(_local, "buffer", None)
     if buffer is None:
-        buffer = _local.buffer = memoryview(bytearray(PIECE_BYTES))
+        buffer = _local.buffer = memoryview(bytearray(_BUFFER_BYTES))
     return buffer
 
 
-def _wait(sock: socket.socket, blocked: OSError, deadline: float, *, write: bool) -> None:
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT if wants_write(blocked, default=write) else select.POLLIN)
-    seconds = deadline - time.monotonic()
-    if seconds <= 0 or not poll.poll(seconds * 1000):
-        raise Stalled("nothing moved in time")
+@contextlib.contextmanager
+def _waited_for_by_the_system(sock: socket.socket) -> Iterator[None]:
+    """Let calls on the socket wait in the system, `_LOOK_SECONDS` at the most, in place of coming back to ask.
+
+    A piece then costs one call and gives the interpreter's lock away once, however many packets it comes in.
+    """
+    if isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(_LOOK_SECONDS)
+    else:
+        sock.setblocking(True)
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, direction, _LOOK_TIMEVAL)
+    try:
+        yield
+    finally:
+        sock.setblocking(False)

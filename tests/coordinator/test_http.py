@@ -370,7 +370,7 @@ def test_upload_arrives_whole(running, client, size):
     status, _, answer = client.answer()
     assert status == 201
     assert UploadReply.model_validate_json(answer) == UploadReply(upload="u1", bytes=size, sum64=sum64(body))
-    assert all(piece == 256 * 1024 for piece in running.app.pieces[:-1])
+    assert all(piece == 512 * 1024 for piece in running.app.pieces[:-1])
     client.request("POST", "/RPC2", STATUS)
     assert client.answer()[0] == 200
 
@@ -456,12 +456,12 @@ def test_upload_without_a_slot_is_told_to_come_again(serve):
     running = serve(upload_slots=1, queue_seconds=0.1)
     with running.connect() as first, running.connect() as second:
         first.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
-        first.send(bytes(300_000))
+        first.send(bytes(600_000))
         running.until(lambda: running.app.pieces)
         second.request("PUT", "/v1/uploads/3", **put(OTHERS[0]), Content_Length=4)
         status, headers, _ = second.answer()
         assert (status, headers["retry-after"]) == (503, "1")
-        first.send(bytes(700_000))
+        first.send(bytes(400_000))
         assert first.answer()[0] == 201
 
 
@@ -471,7 +471,7 @@ def test_newer_upload_of_a_session_breaks_off_the_older(serve):
         older = [stack.enter_context(running.connect()) for _ in range(12)]
         for number, client in enumerate(older, 1):
             client.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
-            client.send(bytes(300_000))
+            client.send(bytes(600_000))
             running.until(lambda: len(running.app.pieces) == number)  # noqa: B023 - called at once
             assert running.server._transfers._uploads._free >= 6  # a moment for two, until the older one has let go
         other = stack.enter_context(running.connect())
@@ -487,14 +487,14 @@ def test_upload_that_waits_is_given_up_for_a_newer_one(serve):
     running = serve(upload_slots=1, queue_seconds=20)
     with running.connect() as first, running.connect() as older, running.connect() as newer:
         first.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
-        first.send(bytes(300_000))
+        first.send(bytes(600_000))
         running.until(lambda: running.app.pieces)
         uploading = running.server._transfers._uploading
         for client, body in ((older, b"old"), (newer, b"newer")):
             before = uploading.get(OTHERS[0])
             client.request("PUT", "/v1/uploads/3", body, **put(OTHERS[0]))
             running.until(lambda: uploading.get(OTHERS[0]) is not before)  # noqa: B023 - called at once
-        first.send(bytes(700_000))
+        first.send(bytes(400_000))
         assert first.answer()[0] == 201
         assert UploadReply.model_validate_json(newer.answer()[2]).bytes == 5
         assert older.answer() is None
@@ -623,11 +623,11 @@ def test_close_lets_what_is_going_on_end():
     running = http_app.Running(Limits())
     with running.connect() as busy, running.connect() as idle:
         busy.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
-        busy.send(bytes(500_000))
+        busy.send(bytes(600_000))
         running.until(lambda: running.app.pieces)
         closing = asyncio.run_coroutine_threadsafe(running.server.close(20), running.loop)
         assert idle.closed()
-        busy.send(bytes(500_000))
+        busy.send(bytes(400_000))
         assert busy.answer()[0] == 201
         closing.result(20)
         with pytest.raises(ConnectionRefusedError):
@@ -640,7 +640,7 @@ def test_close_cuts_what_does_not_end():
     with running.connect() as poll, running.connect() as upload:
         poll.request("POST", "/RPC2", POLL)
         upload.request("PUT", "/v1/uploads/3", **PUT, Content_Length=1_000_000)
-        upload.send(bytes(300_000))
+        upload.send(bytes(600_000))
         running.until(lambda: running.app.parked and running.app.pieces)
         running.close(0.05)
     assert (running.app.cancelled, running.app.discarded) == (1, ["incomplete"])

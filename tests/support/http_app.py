@@ -126,7 +126,7 @@ class Running:
         tls = None if files is None else Certificate(files.cert, files.key).context
         self.loop = asyncio.new_event_loop()
         self.server = Server(host, 0, self.app, limits, routes={"/healthz": healthz}, tls=tls)
-        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.run(self.server.start())
         self.port = self.server.port
