@@ -53,7 +53,7 @@ def test_scale_costs_no_thread_per_worker():
 
 def test_report():
     found = bench("report", "--workers", 70, "--rounds", 3, "--repeats", 1)
-    assert {"run_s", "longer_s", "few", "many"} <= found.keys()
+    assert {"end_s", "longer_s", "few", "many"} <= found.keys()
     assert (found["many"]["workers"], found["many"]["rounds"]) == (70, 3)
     assert all(0 < found[size]["html_mb"] < 2 for size in ("few", "many"))
 

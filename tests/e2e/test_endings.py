@@ -184,6 +184,15 @@ def test_watched_to_its_end_a_job_tells_its_rounds_and_its_outcome(jobs, fedjob,
     assert fedjob("watch", "good").startswith("✔ Succeeded"), "one that has ended already"
 
 
+def test_a_job_that_runs_is_reported_from_its_coordinator(jobs, fedjob, tmp_path):
+    """One that never ends by itself; tests/e2e/test_faults.py reports those that have ended."""
+    jobs["stuck"].wait("coordinator", lambda status: status.coordinator.ready)
+    told = fedjob("report", "stuck", f"--run-dir={tmp_path / 'stuck'}")
+    assert told.startswith("Starting: 0 rounds of "), told
+    assert "The job was Starting when this was fetched" in (tmp_path / "stuck/report.html").read_text()
+    assert '"event":"run_started"' in (tmp_path / "stuck/events.jsonl").read_text()
+
+
 def test_the_exit_code_of_watching_is_that_of_the_job(jobs, fedjob, watchers):
     jobs["spent"].wait_end()
     out, err = fedjob.ended(watchers["spent"], 3)
