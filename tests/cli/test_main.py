@@ -60,3 +60,12 @@ def test_init_is_handed_name_and_folder(invoke, tmp_path):
     result = invoke("init", "mine", "--directory", str(tmp_path))
     assert result.exit_code == 0
     assert (tmp_path / "mine" / "job.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "module", ["fedcore.cli.main", "fedcore.cli.run", "fedcore.local.runner", "fedcore.coordinator.main", "fedcore.cli.fedjob.main"]
+)
+def test_what_draws_is_not_imported_before_there_is_something_to_draw(module):
+    code = f"import sys, {module}; print(sorted({{'jinja2', 'matplotlib'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from fedcore.report.plots import style
 
@@ -206,7 +206,5 @@ def _plain(bar: Colorbar) -> None:
 
 def _plain_axis(axis: Axis) -> None:
     """Write 0.5 and 20, not powers of ten."""
-    formatter = ScalarFormatter()
-    formatter.set_scientific(False)
-    axis.set_major_formatter(formatter)
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
