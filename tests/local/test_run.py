@@ -251,3 +251,17 @@ def test_a_report_that_cannot_be_drawn_changes_nothing_about_the_end(runs):
     done = runs.run("--report", "--rounds", "1", "-q")
     assert done.exit_code == 0
     assert done.stderr.startswith("note: the report could not be written: 'NoneType' object is not callable; `fedcore report run` tries")
+
+
+def test_ctrl_c_while_the_report_is_drawn_leaves_the_end_as_it_was(runs):
+    (runs.folder / "jinja2.py").write_text(
+        "import sys, threading\nprint('drawing', file=sys.stderr, flush=True)\nthreading.Event().wait(60)\n"
+    )
+    runs.environment["PYTHONPATH"] = f"{runs.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    process = runs.start("--report", "--rounds", "1", "-q")
+    runs.wait_for(process, "drawing")
+    process.send_signal(signal.SIGINT)
+    done = runs.finish(process)
+    assert (done.exit_code, done.summary["phase"]) == (0, "Succeeded")
+    assert done.stderr == "note: the report was interrupted; `fedcore report run` writes it\n"
+    assert "  Data    run/  rounds.csv" in done.stdout
