@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
+import time
+import urllib.request
 
 import pytest
+
+from support.coordinator import start_coordinator, stop_coordinator
+from support.runs import TASK
 
 LIMIT_SECONDS = 100
 JOB = """\
@@ -45,15 +51,13 @@ class Blocks:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """One run that tells all of them, so that one that is down is seen to leave the others alone."""
-    from support.runs import TASK
-
     path = tmp_path_factory.mktemp("tracked")
     (path / "drift_task.py").write_text(TASK.read_text())
     (path / "own_trackers.py").write_text(OWN)
     (path / "job.yaml").write_text(JOB)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")}
     environment |= {
-        "PYTHONPATH": os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": import_path(path),
         "FEDCORE_TRACKERS": "tensorboard,mlflow,own_trackers:Raises",
         "MLFLOW_TRACKING_URI": f"file:{path / 'mlruns'}",
         "MLFLOW_ALLOW_FILE_STORE": "true",
@@ -138,8 +142,7 @@ def run(folder, *arguments, **environment):
 
 
 def test_one_that_blocks_for_ever_fails_no_run(folder):
-    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = run(folder, "--run-dir", "blocked", "--tracker", "own_trackers:Blocks", PYTHONPATH=path)
+    done = run(folder, "--run-dir", "blocked", "--tracker", "own_trackers:Blocks", PYTHONPATH=import_path(folder))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reason"] == "Completed"
     log = (folder / "blocked" / "logs" / "coordinator.log").read_text()
@@ -182,6 +185,28 @@ def test_run_refuses_before_it_starts(folder, variables, flags, said):
     assert said in done.stderr
     assert "nothing was started" in done.stderr
     assert not (folder / "refused").exists()
+
+
+def test_failures_are_in_the_metrics(tmp_path, monkeypatch):
+    (tmp_path / "own_trackers.py").write_text(OWN)
+    monkeypatch.setenv("PYTHONPATH", import_path(tmp_path))
+    coordinator = start_coordinator(tmp_path, JOB, "--tracker", "own_trackers:Raises")
+    try:
+        url = f"http://127.0.0.1:{coordinator.metrics_port}/metrics"
+        deadline = time.monotonic() + LIMIT_SECONDS
+        found = None
+        while found != "1.0" and time.monotonic() < deadline:  # its thread makes the call when it comes to it
+            text = urllib.request.urlopen(url, timeout=10).read().decode()
+            found = re.search(
+                r'^fedcore_tracker_errors_total{federatedjob="tracked",tracker="own_trackers:Raises"} (.*)$', text, re.MULTILINE
+            )[1]
+        assert found == "1.0"
+    finally:
+        stop_coordinator(coordinator)
+
+
+def import_path(folder):
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def test_the_coordinator_refuses_before_it_starts(folder):
