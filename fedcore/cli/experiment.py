@@ -113,9 +113,9 @@ def _conduct(experiment: Experiment) -> None:
     if missing:
         print(f'error: {" and ".join(missing)} not installed: pip install "fedcore[report]"; nothing was started', file=sys.stderr)
         raise typer.Exit(_USAGE)
-    from fedcore.experiments.conduct import RESULTS, conduct
+    from fedcore.experiments.conduct import FIGURE, RESULTS, conduct
     from fedcore.experiments.experiment import counted
-    from fedcore.experiments.page import FIGURE, REPORT
+    from fedcore.report.rundir import REPORT
 
     done = conduct(experiment, Path("experiments"))
     if done.refused:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING, ClassVar
 
-from fedcore.experiments.drawing import BLUE, GREY, draw_spread
-from fedcore.experiments.experiment import Ended, Row, Run, Table, counted, digits_entrypoint, per_point, wrong_end
+from fedcore.experiments.experiment import Cells, Ended, Row, Run, counted, per_point, shipped_digits, wrong_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +36,7 @@ class AccuracyByWorkers:
     COLUMNS: ClassVar[tuple[str, ...]] = (
         *("seed", "workers", "images", "rounds", "epochs", "accuracy", "loss", "duration_s", "phase", "reason", "exit_code", "run_dir"),
     )
-    SIZE: ClassVar[tuple[float, float]] = (7.0, 4.4)
+    HEIGHT: ClassVar[float] = 4.4
     PAPER: ClassVar[str] = (
         "40,000 images, quorum 1.0, 2 rounds of 4 to 5 local epochs: 97.76, 97.39, 96.93, 95.02 % with 1, 2, 4, 8 workers, one run each;"
         " the mean of the accuracies of the workers' own models."
@@ -50,7 +49,7 @@ class AccuracyByWorkers:
     def _run(self, workers: int, seed: int) -> Run:
         dataset = "shipped" if self.images <= SHIPPED_IMAGES else "full"
         fields = {
-            "spec.task.entrypoint": digits_entrypoint(),
+            "spec.task.entrypoint": shipped_digits().entrypoint,
             "spec.task.parameters.images": self.images,
             "spec.task.parameters.dataset": dataset,
             "spec.workload.epochs": self.epochs,
@@ -77,35 +76,39 @@ class AccuracyByWorkers:
 
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         """Draw every run, the mean and the range by number of workers, and the paper's values."""
+        from fedcore.experiments.drawing import draw_spread
+        from fedcore.report.plots import style
+
         axes = figure.subplots()
         found = _by_workers(rows)
         places = {workers: float(place) for place, workers in enumerate(found)}
-        draw_spread(axes, {places[workers]: values for workers, values in found.items()}, "averaged model, this run", BLUE)
+        draw_spread(axes, {places[workers]: values for workers, values in found.items()}, "averaged model", style.BLUE)
         published = [(places[workers], 100 * PUBLISHED[workers]) for workers in found if workers in PUBLISHED]
         if published:
-            axes.plot(*zip(*published, strict=True), color=GREY, marker="D", linestyle="--", label="the paper (40,000 images)")
+            axes.plot(*zip(*published, strict=True), color=style.GREY, marker="D", linestyle="--", label="the paper (40,000 images)")
         axes.set_xticks(list(places.values()), [str(workers) for workers in places])
         axes.set_xlabel("workers")
         axes.set_ylabel("accuracy on the test images, %")
-        axes.legend()
+        style.legend(axes)
 
     def caption(self, rows: Sequence[Row]) -> str:
         """Say what was trained on what."""
         runs = per_point((int(row["workers"]), int(row["seed"])) for row in rows)
         return (
-            f"{self.images:,} images split evenly, quorum 100 %, {counted(self.rounds, 'round')} of {self.epochs:g} epochs; the averaged"
-            f" model on the whole test set. Dots: runs; line: mean; bars: least and most. n = {runs} per number of workers."
+            f"{self.images:,} images split evenly, quorum 100 %, {counted(self.rounds, 'round')} of {self.epochs:g} epochs,"
+            f" {shipped_digits().words}; the averaged model on the whole test set."
+            f" Dots: runs; line: mean; bars: least and most. n = {runs} per number of workers."
         )
 
-    def table(self, rows: Sequence[Row]) -> Table:
+    def table(self, rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
         """Return mean and range by number of workers, and the paper's value."""
-        lines = []
+        lines: list[Cells] = []
         for workers, values in _by_workers(rows).items():
             published = f"{PUBLISHED[workers]:.2%}" if workers in PUBLISHED else "not given"
             seconds = mean(float(row["duration_s"]) for row in rows if int(row["workers"]) == workers)
             spread = [f"{value:.2f} %" for value in (mean(values), min(values), max(values))]
             lines.append([str(workers), *spread, published, str(len(values)), f"{seconds:.0f} s"])
-        return Table(("workers", "accuracy, mean", "least", "most", "the paper", "n", "a run took"), lines)
+        return ("workers", "accuracy, mean", "least", "most", "the paper", "n", "a run took"), lines
 
 
 def _by_workers(rows: Sequence[Row]) -> dict[int, list[float]]:

@@ -22,11 +22,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fedcore.engine.reasons import EXIT_CODE, EndReason
-from fedcore.experiments.drawing import save_figure
 from fedcore.experiments.experiment import Ended, counted
-from fedcore.experiments.page import FIGURE, REPORT, arguments, write_page
+from fedcore.experiments.page import arguments, experiment_page
 from fedcore.local.processes import child_environment
-from fedcore.report.rundir import JOB, new_run_dir, write_atomically
+from fedcore.report.rundir import JOB, REPORT, new_run_dir, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 
     from fedcore.experiments.experiment import Experiment, Row, Run
 
-__all__ = ["FIGURE", "REPORT", "RESULTS", "Conducted", "conduct"]
+__all__ = ["FIGURE", "RESULTS", "Conducted", "conduct"]
 
-RESULTS = "results.csv"
+RESULTS, FIGURE = "results.csv", "figure"
 _REFUSED = 2
 _LIMIT_SECONDS = 3 * 3600
 """Of one run. Its job file has an end of two hours: this is for a runner that is stuck."""
@@ -96,9 +95,20 @@ def conduct(experiment: Experiment, base: Path) -> Conducted:
         shutil.rmtree(done.folder)
         return done
     if done.rows:
-        save_figure(lambda figure: experiment.draw(figure, done.rows), experiment.SIZE, done.folder / FIGURE)
-        write_page(experiment, done.folder, done.ended, done.rows, done.wrong, planned=done.total)
+        _write_report(experiment, done)
     return done
+
+
+def _write_report(experiment: Experiment, done: Conducted) -> None:
+    from fedcore.experiments.drawing import draw_figure
+    from fedcore.report.page import render
+
+    figure = draw_figure(experiment, done.rows)
+    for kind, content in figure.items():
+        write_atomically(done.folder / f"{FIGURE}.{kind}", content)
+    job = (done.folder / JOB).read_text("utf-8")
+    page = experiment_page(experiment, done.ended, done.rows, figure, done.wrong, planned=done.total, job=job)
+    write_atomically(done.folder / REPORT, render(page))
 
 
 def _take(experiment: Experiment, ended: Ended, done: Conducted, seconds: float) -> None:
@@ -110,8 +120,8 @@ def _take(experiment: Experiment, ended: Ended, done: Conducted, seconds: float)
     if wrong:
         done.wrong.append(f"{ended.run.title}, seed {ended.run.seed}: {wrong}")
     left = seconds / len(done.ended) * (done.total - len(done.ended))
-    later = f"; about {left:.0f} s left" if left else ""
-    _say(f"{wrong or experiment.words(ended)}, {float(ended.summary.get('duration_s', 0)):.1f} s{later}\n")
+    later = f" · about {left:.0f} s left" if left else ""
+    _say(f"{wrong or experiment.words(ended)} · {float(ended.summary.get('duration_s', 0)):.1f} s{later}\n")
 
 
 def _make(run: Run, job: Path, folder: Path) -> Ended:

@@ -1,45 +1,28 @@
-"""How the figures look. Agg and SVG only, without pyplot: nothing global, no display."""
+"""How experiments look: the style of the runs' own plots, and what repeats add to it. It needs matplotlib."""
 
 from __future__ import annotations
 
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fedcore.report.plots import picture, style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "ORANGE", "RED", "draw_spread", "save_figure"]
+    from fedcore.experiments.experiment import Experiment, Row
 
-BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#666666"
-"""Of the palette by Okabe and Ito, which people who see fewer colours can tell apart."""
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "fedcore",
-}
+__all__ = ["draw_figure", "draw_spread"]
 
 
-def save_figure(draw: Callable[[Figure], None], size: tuple[float, float], stem: Path) -> None:
-    """Draw one figure, and write it as PNG and SVG. The same values give the same SVG."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        figure.savefig(stem.with_suffix(".png"), dpi=120)
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+def draw_figure(experiment: Experiment, rows: Sequence[Row]) -> dict[str, bytes]:
+    """Return an experiment's figure as ``png`` and ``svg``; the same rows give the same bytes."""
+    with style.styled():
+        figure = style.figure(experiment.HEIGHT)
+        experiment.draw(figure, rows)
+        return picture(figure)
 
 
 def draw_spread(axes: Axes, groups: Mapping[float, Sequence[float]], label: str, color: str, *, shift: float = 0.0) -> None:
@@ -59,7 +42,7 @@ def draw_spread(axes: Axes, groups: Mapping[float, Sequence[float]], label: str,
     places = sorted(groups)
     for place in places:
         values = groups[place]
-        axes.plot([place + shift] * len(values), values, color=color, marker="o", markersize=4, alpha=0.5, linestyle="")
+        axes.plot([place + shift] * len(values), values, color=color, marker="o", alpha=0.5, linestyle="")
     means = [mean(groups[place]) for place in places]
     below = [middle - min(groups[place]) for place, middle in zip(places, means, strict=True)]
     above = [max(groups[place]) - middle for place, middle in zip(places, means, strict=True)]

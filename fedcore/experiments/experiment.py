@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Ended", "Experiment", "Row", "Run", "Table", "counted", "digits_entrypoint", "per_point", "wrong_end"]
+__all__ = ["Cells", "Digits", "Ended", "Experiment", "Row", "Run", "counted", "per_point", "shipped_digits", "wrong_end"]
 
 Row: TypeAlias = Mapping[str, Any]
 """One line of results.csv."""
+Cells: TypeAlias = Sequence[str]
+"""One line of a table for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,6 @@ class Ended:
         return {**told, "exit_code": self.exit_code, "run_dir": f"runs/{self.run.name}"}
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A small table for the report."""
-
-    header: Sequence[str]
-    lines: Sequence[Sequence[str]]
-
-
 class Experiment(Protocol):
     """One figure."""
 
@@ -93,7 +87,7 @@ class Experiment(Protocol):
     TITLE: ClassVar[str]
     COLUMNS: ClassVar[tuple[str, ...]]
     """Of results.csv."""
-    SIZE: ClassVar[tuple[float, float]]
+    HEIGHT: ClassVar[float]
     """Of the figure, in inches."""
     PAPER: ClassVar[str]
     """What the paper shows instead."""
@@ -116,8 +110,8 @@ class Experiment(Protocol):
     def caption(self, rows: Sequence[Row]) -> str:
         """Say what the figure shows, and of how many runs."""
 
-    def table(self, rows: Sequence[Row]) -> Table:
-        """Return the means and ranges, beside the paper's values where it has them."""
+    def table(self, rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
+        """Return head and rows of a table of means and ranges, beside the paper's values where it has them."""
 
 
 def wrong_end(ended: Ended) -> str:
@@ -143,9 +137,19 @@ def per_point(runs: Iterable[tuple[int, int]]) -> str:
     return " to ".join(str(size) for size in sorted({min(sizes, default=0), max(sizes, default=0)}))
 
 
-def digits_entrypoint() -> str:
-    """Return the task of the handwritten digits: the convolutional network where PyTorch is, else the perceptron in numpy."""
-    return "fedcore.tasks.mnist:task" if find_spec("torch") else "fedcore.tasks.mnist:numpy_task"
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """A task of the handwritten digits."""
+
+    entrypoint: str
+    words: str
+
+
+def shipped_digits() -> Digits:
+    """Return the convolutional network where PyTorch is, else the perceptron in numpy, as ``fedcore run`` without a job file does."""
+    if find_spec("torch"):
+        return Digits("fedcore.tasks.mnist:task", "a convolutional network in PyTorch")
+    return Digits("fedcore.tasks.mnist:numpy_task", "a perceptron in numpy")
 
 
 def _read(path: Path) -> list[dict[str, str]]:

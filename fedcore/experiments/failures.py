@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fedcore.engine.quorum import required
 from fedcore.engine.reasons import EndReason
-from fedcore.experiments.drawing import BLUE, ORANGE, RED, draw_spread
-from fedcore.experiments.experiment import Ended, Row, Run, Table, counted, per_point, wrong_end
+from fedcore.experiments.experiment import Cells, Ended, Row, Run, counted, per_point, wrong_end
 from fedcore.local.faults import Kill, worker_name
 from fedcore.spec import Quorum
 
@@ -38,7 +37,7 @@ class Failures:
     COLUMNS: ClassVar[tuple[str, ...]] = (
         *("seed", "workers", "required", "killed", "round", "duration_s", "phase", "reason", "exit_code", "run_dir"),
     )
-    SIZE: ClassVar[tuple[float, float]] = (7.0, 4.4)
+    HEIGHT: ClassVar[float] = 4.4
     PAPER: ClassVar[str] = (
         "About 50 workers, quorum 0.75, one run each: with 0, 4, 8 and 12 killed the rounds went on; with 14 nothing moved for 600 s, and"
         " the run was stopped by hand."
@@ -83,22 +82,27 @@ class Failures:
 
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         """Draw the round of the kills and the next, and where runs without enough workers ended."""
+        from fedcore.experiments.drawing import draw_spread
+        from fedcore.report.plots import style
+
         axes = figure.subplots()
         kills = sorted({int(row["killed"]) for row in rows})
         places = {killed: float(place) for place, killed in enumerate(kills)}
         completed = [row for row in rows if row["reason"] == EndReason.COMPLETED]
-        for number, color, shift in ((_KILL_ROUND, BLUE, -0.08), (_KILL_ROUND + 1, ORANGE, 0.08)):
+        for number, color, shift in ((_KILL_ROUND, style.BLUE, -0.08), (_KILL_ROUND + 1, style.ORANGE, 0.08)):
             groups = {places[killed]: values for killed, values in _durations(completed, number).items()}
             draw_spread(axes, groups, "the round of the kills" if number == _KILL_ROUND else "the next round", color, shift=shift)
         ended = [row for row in rows if row["reason"] == EndReason.QUORUM_UNREACHABLE and int(row["round"]) == _KILL_ROUND]
         if ended:
             at = [places[int(row["killed"])] for row in ended], [float(row["duration_s"]) for row in ended]
-            axes.plot(*at, color=RED, marker="X", markersize=9, linestyle="", label="ended by itself: QuorumUnreachable, exit 3")
+            axes.plot(
+                *at, color=style.VERMILION, marker="X", markersize=9, linestyle="", label="ended by itself: QuorumUnreachable, exit 3"
+            )
         axes.set_xticks(list(places.values()), [str(killed) for killed in places])
         axes.set_xlabel(f"workers killed for good, of {self.workers} ({self.required} needed)")
         axes.set_ylabel("seconds after the round opened")
         axes.set_ylim(bottom=0)
-        axes.legend()
+        style.legend(axes)
 
     def caption(self, rows: Sequence[Row]) -> str:
         """Say who was killed when."""
@@ -109,15 +113,15 @@ class Failures:
             f" n = {_per_point(rows)} per number of killed workers, {counted(runs, 'run')} in all."
         )
 
-    def table(self, rows: Sequence[Row]) -> Table:
+    def table(self, rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
         """Return mean and range of both rounds, and how the runs ended."""
-        lines = []
+        lines: list[Cells] = []
         for killed in sorted({int(row["killed"]) for row in rows}):
             of_these = [row for row in rows if int(row["killed"]) == killed]
             durations = [_durations(of_these, number).get(killed, []) for number in (_KILL_ROUND, _KILL_ROUND + 1)]
             ends = sorted({f"{row['reason']}, exit {row['exit_code']}" for row in of_these})
             lines.append([str(killed), *(_spread(values) for values in durations), "; ".join(ends), _per_point(of_these)])
-        return Table(("killed", "round of the kills, or until the end", "next round", "runs ended", "n"), lines)
+        return ("killed", "round of the kills, or until the end", "next round", "runs ended", "n"), lines
 
 
 def _durations(rows: Iterable[Row], number: int) -> dict[int, list[float]]:

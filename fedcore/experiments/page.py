@@ -1,23 +1,21 @@
-"""An experiment's report: one HTML file that needs nothing beside it but the links to its runs."""
+"""What an experiment's report says: its figure, the means beside the paper's values, and each run with the command that makes it again."""
 
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fedcore import __version__
-from fedcore.report.rundir import JOB, write_atomically
+from fedcore.engine.reasons import Phase
+from fedcore.experiments.experiment import counted
+from fedcore.report.content import Page, Table, picture, span
+from fedcore.report.rundir import JOB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from fedcore.experiments.experiment import Ended, Experiment, Row, Run
 
-__all__ = ["FIGURE", "REPORT", "arguments", "write_page"]
-
-FIGURE, REPORT = "figure", "report.html"
+__all__ = ["arguments", "experiment_page"]
 
 
 def arguments(run: Run, job: str, run_dir: str) -> list[str]:
@@ -25,35 +23,51 @@ def arguments(run: Run, job: str, run_dir: str) -> list[str]:
     return ["run", job, "--seed", str(run.seed), *run.flags, "--run-dir", run_dir]
 
 
-def write_page(
-    experiment: Experiment, folder: Path, ended: Sequence[Ended], rows: Sequence[Row], wrong: Sequence[str], *, planned: int
-) -> None:
-    """Write report.html beside the figure, which stands in it."""
-    from jinja2 import Environment, StrictUndefined
+def experiment_page(
+    experiment: Experiment,
+    ended: Sequence[Ended],
+    rows: Sequence[Row],
+    figure: Mapping[str, bytes],
+    wrong: Sequence[str],
+    *,
+    planned: int,
+    job: str,
+) -> Page:
+    """Return the report.
 
-    source = (files("fedcore.experiments") / "page.html.j2").read_text("utf-8")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    svg = (folder / f"{FIGURE}.svg").read_text("utf-8")
+    Parameters
+    ----------
+    experiment, ended, rows
+        What was done, and what was read off it.
+    figure
+        As ``png`` and ``svg``.
+    wrong
+        What did not go as the arithmetic says, a line for each run.
+    planned
+        Number of runs that were wanted.
+    job
+        The job file.
+    """
+    complete = not wrong and len(ended) == planned
     runs = [
-        {
-            "title": f"{each.run.title}, seed {each.run.seed}",
-            "end": f"{each.summary.get('reason', 'no summary')}, exit {each.exit_code}",
-            "duration": f"{float(each.summary.get('duration_s', 0)):.1f} s",
-            "link": f"runs/{each.run.name}/",
-            "command": shlex.join(["fedcore", *arguments(each.run, JOB, f"again/{each.run.name}")]),
-        }
+        (
+            f"{each.run.title}, seed {each.run.seed}",
+            f"{each.summary.get('reason', 'no summary')}, exit {each.exit_code}",
+            span(each.summary.get("duration_s")),
+            shlex.join(["fedcore", *arguments(each.run, JOB, f"again/{each.run.name}")]),
+        )
         for each in ended
     ]
-    page = template.render(
+    return Page(
         title=experiment.TITLE,
-        name=experiment.NAME,
-        version=__version__,
-        figure=svg[svg.index("<svg") :],
-        caption=experiment.caption(rows),
-        paper=experiment.PAPER,
-        table=experiment.table(rows),
-        runs=runs,
-        planned=planned,
-        wrong=wrong,
+        heading=experiment.TITLE,
+        phase=str(Phase.SUCCEEDED if complete else Phase.FAILED if wrong else Phase.INTERRUPTED),
+        ending=f"{len(ended) - len(wrong)} of {counted(planned, 'run')} ended as the arithmetic says",
+        notes=[*wrong, *([] if len(ended) == planned else [f"Broken off: {len(ended)} of {planned} runs."])],
+        pictures=[picture("figure", figure, experiment.caption(rows))],
+        tables=[
+            Table("Values", *experiment.table(rows), note=f"The paper: {experiment.PAPER}"),
+            Table("Runs", ("run", "ended", "took", "again, in this folder"), runs, words=True),
+        ],
+        job=job,
     )
-    write_atomically(folder / REPORT, page)

@@ -7,8 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from fedcore.engine.reasons import Result
-from fedcore.experiments.drawing import BLUE, RED
-from fedcore.experiments.experiment import Ended, Row, Run, Table, counted, digits_entrypoint, wrong_end
+from fedcore.experiments.experiment import Cells, Ended, Row, Run, counted, shipped_digits, wrong_end
 from fedcore.local.faults import Slow, worker_name
 from fedcore.report.tables import quantile
 
@@ -37,14 +36,21 @@ class RoundTrips:
     NAME: ClassVar[str] = "round-trips"
     TITLE: ClassVar[str] = "Round trips by worker and round"
     COLUMNS: ClassVar[tuple[str, ...]] = ("seed", "round", "worker", "result", "round_trip_s", "train_s", "epochs")
-    SIZE: ClassVar[tuple[float, float]] = (9.0, 6.4)
+    HEIGHT: ClassVar[float] = 6.4
     PAPER: ClassVar[str] = (
         "About 50 workers, quorum 0.8, 10 rounds, trips of 8 to 157 s, one run: one line for each worker, which nobody can tell apart."
     )
 
     def runs(self) -> list[Run]:
         """Return a run for each seed."""
-        flags = ["--workers", str(self.workers), "--rounds", str(self.rounds), "--set", f"spec.task.entrypoint={digits_entrypoint()}"]
+        flags = [
+            "--workers",
+            str(self.workers),
+            "--rounds",
+            str(self.rounds),
+            "--set",
+            f"spec.task.entrypoint={shipped_digits().entrypoint}",
+        ]
         for slow in self.slow:
             flags += ["--slow", f"{worker_name(slow.index)}={slow.factor:g}"]
         return [Run(f"seed-{seed}", counted(self.workers, "worker"), seed, {}, flags) for seed in range(self.seeds)]
@@ -80,6 +86,8 @@ class RoundTrips:
     def _draw_strip(self, axes: Axes, rows: Sequence[Row], longest: float) -> AxesImage:
         import numpy as np
 
+        from fedcore.report.plots import style
+
         cells = np.full((self.workers, self.rounds), np.nan)
         late = []
         for row in rows:
@@ -90,7 +98,7 @@ class RoundTrips:
                 late.append(place)
         extent = (0.5, self.rounds + 0.5, self.workers - 0.5, -0.5)
         image = axes.imshow(cells, cmap="cividis", vmin=0, vmax=longest, aspect="auto", extent=extent)
-        axes.plot([number + 1 for _, number in late], [index for index, _ in late], color=RED, marker="x", linestyle="")
+        axes.plot([number + 1 for _, number in late], [index for index, _ in late], color=style.VERMILION, marker="x", linestyle="")
         axes.grid(visible=False)
         axes.set_xlabel("round")
         slowed = {slow.index: f" ({slow.factor:g}x slower)" for slow in self.slow}
@@ -100,6 +108,8 @@ class RoundTrips:
         return image
 
     def _draw_spread(self, axes: Axes, rows: Sequence[Row]) -> None:
+        from fedcore.report.plots import style
+
         accepted = [row for row in rows if row["result"] == Result.ACCEPTED and row["round_trip_s"] != ""]
         late = [row for row in rows if row["result"] == Result.STALE and row["round_trip_s"] != ""]
         by_round: dict[int, list[float]] = {}
@@ -107,30 +117,31 @@ class RoundTrips:
             by_round.setdefault(int(row["round"]), []).append(float(row["round_trip_s"]))
         numbers = sorted(by_round)
         low, middle, high = ([quantile(sorted(by_round[number]), share) or 0.0 for number in numbers] for share in (0.1, 0.5, 0.9))
-        axes.fill_between(numbers, low, high, color=BLUE, alpha=0.2, linewidth=0, label="p10 to p90")
-        axes.plot(numbers, middle, color=BLUE, label="median")
-        for which, color, marker, label in ((accepted, BLUE, "o", "counted"), (late, RED, "x", "late")):
+        axes.fill_between(numbers, low, high, color=style.BLUE, alpha=0.2, linewidth=0, label="p10 to p90")
+        axes.plot(numbers, middle, color=style.BLUE, label="median")
+        for which, color, marker, label in ((accepted, style.BLUE, "o", "counted"), (late, style.VERMILION, "x", "late")):
             axes.plot(*_trips(which), color=color, marker=marker, label=label, linestyle="", markersize=4, alpha=0.6)
         axes.set_xticks(range(1, self.rounds + 1))
         axes.set_xlabel("round")
         axes.set_ylabel("round trip, s")
-        axes.set_ylim(0, 1.2 * max(_seconds(rows)))  # room for the legend above the longest
-        axes.legend(ncols=4, loc="upper center")
+        axes.set_ylim(bottom=0)
+        style.legend(axes)
 
     def caption(self, rows: Sequence[Row]) -> str:
         """Say who was slowed and what the marks are."""
         slowed = ", ".join(f"{worker_name(slow.index)} {slow.factor:g} times" for slow in self.slow) or "nobody"
         runs = len({row["seed"] for row in rows})
         return (
-            f"{counted(self.workers, 'worker')} with unequal shares of the data, quorum 80 %, workload aimd; slowed: {slowed}."
+            f"{counted(self.workers, 'worker')} with unequal shares of the data, quorum 80 %, workload aimd,"
+            f" {shipped_digits().words}; slowed: {slowed}."
             " Above: one strip per run; a cross: the update came late, an empty cell: none came. Below: every trip, median and band over"
             f" all runs. n = {counted(runs, 'run')}, {counted(len(rows), 'trip')}."
         )
 
-    def table(self, rows: Sequence[Row]) -> Table:
+    def table(self, rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
         """Return quantiles of the trips in the first round, in the last, and in all."""
         last = max(int(row["round"]) for row in rows)
-        lines = []
+        lines: list[Cells] = []
         for name, of_these in (
             ("round 1", [row for row in rows if int(row["round"]) == 1]),
             (f"round {last}", [row for row in rows if int(row["round"]) == last]),
@@ -140,7 +151,7 @@ class RoundTrips:
             shares = [f"{quantile(trips, share) or 0.0:.2f} s" for share in (0.0, 0.1, 0.5, 0.9, 1.0)]
             late = sum(row["result"] == Result.STALE for row in of_these)
             lines.append([name, *shares, str(late), str(len(of_these))])
-        return Table(("", "shortest", "p10", "median", "p90", "longest", "late", "updates"), lines)
+        return ("", "shortest", "p10", "median", "p90", "longest", "late", "updates"), lines
 
 
 def _index(row: Row) -> int:

@@ -49,6 +49,7 @@ REHEARSED = {
     "fedcore coordinator": "waits for workers; both meet in tests/worker/test_tls.py and tests/examples/test_foreign_worker.py",
     "fedcore worker": "as its coordinator",
     "python -m bench": "takes minutes; tests/bench runs each kind small",
+    "fedcore experiment": "takes minutes; tests/experiments makes small ones",
     "python -m tests.cluster": "makes and removes clusters beside that of the tests; tests/cluster does it",
 }
 """Commands, by the words they begin with, and why they do not run in a session."""

@@ -8,13 +8,14 @@ import pytest
 
 from fedcore.engine.reasons import EndReason
 from fedcore.experiments.accuracy import AccuracyByWorkers
-from fedcore.experiments.drawing import save_figure
+from fedcore.experiments.drawing import draw_figure
 from fedcore.experiments.experiment import per_point
 from fedcore.experiments.failures import Failures
-from fedcore.experiments.page import write_page
+from fedcore.experiments.page import experiment_page
 from fedcore.experiments.trips import RoundTrips
 from fedcore.jobfile import load_job
 from fedcore.local.faults import Slow
+from fedcore.report.page import render
 from support.experiments import SUMMARY, UNREACHABLE
 
 ALL = (AccuracyByWorkers, RoundTrips, Failures)
@@ -172,35 +173,30 @@ def results(ended):
         yield experiment, runs, [row for each in runs for row in experiment.rows(each)]
 
 
-def test_each_draws_and_reports_what_there_is(ended, tmp_path):
+def test_each_draws_and_reports_what_there_is(ended):
     for experiment, runs, rows in results(ended):
-        folder = tmp_path / f"{experiment.NAME}-results"
-        folder.mkdir()
-        save_figure(lambda figure, e=experiment, r=rows: e.draw(figure, r), experiment.SIZE, folder / "figure")
-        assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
-        write_page(experiment, folder, runs, rows, [], planned=len(runs))
-        page = (folder / "report.html").read_text()
-        assert page.count("<svg") == 1
-        assert "http://" not in page.replace("http://www.w3.org/", "").replace("http://purl.org/", "").replace(
-            "http://creativecommons.org/", ""
-        )
-        assert experiment.PAPER.split(";")[0].split("'")[0] in page
-        assert all(each.run.name in page for each in runs)
-        assert "n = 2" in page
-        assert "Not as the arithmetic says" not in page
+        figure = draw_figure(experiment, rows)
+        assert figure["png"].startswith(b"\x89PNG")
+        assert b"<svg" in figure["svg"]
+        page = experiment_page(experiment, runs, rows, figure, [], planned=len(runs), job="kind: FederatedJob")
+        html = render(page)
+        assert html.count("<img") == 1
+        assert page.phase == "Succeeded"
+        assert experiment.PAPER.split("'")[0] in html
+        assert all(f"again/{each.run.name}<" in html for each in runs)
+        assert "n = 2" in html
 
 
-def test_the_page_says_what_went_wrong_and_what_is_missing(ended, tmp_path):
+def test_the_page_says_what_went_wrong_and_what_is_missing(ended):
     experiment, runs, rows = next(results(ended))
-    save_figure(lambda figure: experiment.draw(figure, rows), experiment.SIZE, tmp_path / "figure")
-    write_page(experiment, tmp_path, runs, rows, ["3 workers, seed 1: <ended>"], planned=9)
-    page = (tmp_path / "report.html").read_text()
-    assert "3 workers, seed 1: &lt;ended&gt;" in page
-    assert "Broken off: 4 of 9 runs" in page
+    figure = draw_figure(experiment, rows)
+    wrong = experiment_page(experiment, runs, rows, figure, ["3 workers, seed 1: <ended>"], planned=len(runs), job="")
+    assert (wrong.phase, wrong.ending) == ("Failed", "3 of 4 runs ended as the arithmetic says")
+    assert "3 workers, seed 1: &lt;ended&gt;" in render(wrong)
+    broken_off = experiment_page(experiment, runs, rows, figure, [], planned=9, job="")
+    assert (broken_off.phase, broken_off.notes) == ("Interrupted", ["Broken off: 4 of 9 runs."])
 
 
-def test_the_same_values_give_the_same_picture(ended, tmp_path):
+def test_the_same_values_give_the_same_picture(ended):
     experiment, _, rows = next(results(ended))
-    for name in ("a", "b"):
-        save_figure(lambda figure: experiment.draw(figure, rows), experiment.SIZE, tmp_path / name)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert draw_figure(experiment, rows) == draw_figure(experiment, rows)
