@@ -57,6 +57,7 @@ def test_each_end_of_a_worker_is_counted_as_what_it_is(operator, cluster, namesp
         record_figure(f"worker {what}: its next attempt is ready after (backoff 1 s where restarted)", history.ready(new) - ended, "s")
 
 
+@pytest.mark.long
 def test_a_coordinator_lost_five_times_counts_nothing_twice(operator, cluster, namespace, numpy_worker_image, tmp_path):
     with recorded(cluster, namespace) as history:
         calm = apply_slow_job(cluster, namespace, "calm", EXACT)

@@ -46,7 +46,7 @@ def image(request):
     [
         pytest.param("coordinator_image", {"fedcore", "numpy"}, id="the coordinator has neither torch nor kopf"),
         pytest.param("numpy_worker_image", {"fedcore", "numpy"}, id="the small worker has no torch"),
-        pytest.param("torch_worker_image", {"fedcore", "numpy", "torch", "torchvision"}, id="the worker has torch"),
+        pytest.param("torch_worker_image", {"fedcore", "numpy", "torch", "torchvision"}, id="the worker has torch", marks=pytest.mark.long),
         pytest.param("operator_image", {"fedcore", "numpy", "kopf", "kubernetes", "aiohttp"}, id="the operator has kopf and no torch"),
     ],
     indirect=["image"],
@@ -70,6 +70,7 @@ def test_fedcore_starts(image, cluster, namespace):
     assert seen.exit_code == 0, seen.log
 
 
+@pytest.mark.long
 def test_torch_from_the_base_image_computes(torch_worker_image, cluster, namespace):
     script = "import torch, torchvision; from fedcore.tasks.mnist import task; print(float((torch.ones(3) @ torch.ones(3))))"
     seen = run(cluster, namespace, Pod("torch", torch_worker_image, ["python", "-c", script]))

@@ -166,6 +166,7 @@ def test_a_secret_that_is_lost_comes_back_the_same(operator, cluster, guarded):
     assert (status.workers.disruptions, status.restarts) == (1, 0)
 
 
+@pytest.mark.long
 def test_a_worker_with_a_wrong_token_ends_the_job_in_words(operator, cluster, namespace):
     """On a node of its own: a kubelet keeps a Secret for as long as a pod there mounts it."""
     here, there = [

@@ -155,6 +155,7 @@ def assert_unmarked(cluster):
         assert not [mark for mark in {**metadata.get("annotations", {}), **metadata.get("labels", {})} if "kopf" in mark], name
 
 
+@pytest.mark.long
 def test_jobs_outlive_the_release_that_started_them(cluster, old_chart):
     make_namespaces(cluster, SYSTEM, JOBS)
     release = ("fedcore", CHART, f"--namespace={SYSTEM}")

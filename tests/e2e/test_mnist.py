@@ -86,6 +86,7 @@ def test_the_model_on_the_claim_is_that_of_a_run_here_to_the_last_byte(operator,
     job.kubectl("delete", "pod/results", "--grace-period=0", "--force")
 
 
+@pytest.mark.long
 def test_the_torch_image_trains_the_cnn(operator, cluster, namespace, torch_worker_image):
     """examples/mnist.yaml with the image named in the job: the chart of the tests gives workers the small one."""
     manifest = yaml.safe_load((EXAMPLES / "mnist.yaml").read_text())
