@@ -13,6 +13,7 @@ from bench.memory import measure_memory, measure_soak
 from bench.report import measure_report
 from bench.round import measure_round
 from bench.scale import measure_scale
+from bench.scrape import measure_scrape
 from bench.start import measure_start
 from bench.table import write_table
 from bench.wire import measure_wire
@@ -40,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     _size(scale, workers=1000, mb=0.1)
     scale.add_argument("--repeats", type=int, default=3, help="pairs (3)")
     scale.add_argument("--rounds", type=int, default=3, help="rounds counted in each (3)")
+
+    scraped = benches.add_parser("scrape", help="a scrape of /metrics with many simulated workers, for each policy of perWorker")
+    scraped.add_argument("--workers", type=int, default=1000)
+    scraped.add_argument("--repeats", type=int, default=15, help="scrapes of each kind (15)")
 
     start = benches.add_parser("start", help="from launch to the first open round, times as many interpreters that import numpy")
     start.add_argument("--workers", type=int, default=4)
@@ -74,6 +79,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             return measure_memory(given.workers or [4, 16, 64], given.mb or 100.0)
         case "scale":
             return measure_scale(given.workers, given.mb, rounds=given.rounds, repeats=given.repeats)
+        case "scrape":
+            return measure_scrape(given.workers, repeats=given.repeats)
         case "start":
             return measure_start(given.workers, repeats=given.repeats)
         case "report":

@@ -124,16 +124,17 @@ def run(url: str, token: str, workers: int, megabytes: float, authority: Path | 
 
 
 @contextlib.contextmanager
-def simulated_workers(coordinator: Coordinator, workers: int, megabytes: float) -> Iterator[None]:
-    """Start them in a process of their own, and end it with the block."""
+def simulated_workers(coordinator: Coordinator, workers: int, megabytes: float) -> Iterator[int]:
+    """Start them in a process of their own, whose id this yields, and end it with the block."""
     token = coordinator.token.read_text("utf-8")
     authority = None if coordinator.certificate is None else coordinator.certificate.authority
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=run, args=(coordinator.url, token, workers, megabytes, authority))
     process.start()
     began = time.monotonic()
+    assert process.pid is not None
     try:
-        yield
+        yield process.pid
         process.join(max(10.0, 60.0 - (time.monotonic() - began)))
     finally:
         process.kill()

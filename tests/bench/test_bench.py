@@ -58,6 +58,14 @@ def test_report():
     assert all(0 < found[size]["html_mb"] < 2 for size in ("few", "many"))
 
 
+def test_scrape_shows_few_of_many_workers():
+    found = bench("scrape", "--workers", 210, "--repeats", 2)
+    rows = {row["policy"]: row for row in found["rows"]}
+    assert rows["auto"]["series"] - rows["never"]["series"] == 6 * 50
+    assert rows["always"]["series"] - rows["never"]["series"] == 6 * 210
+    assert all(row["gzip_bytes"] < row["bytes"] / 4 and row["plain_ms"] > 0 for row in found["rows"])
+
+
 def test_start():
     found = bench("start", "--workers", 2, "--repeats", 1)
     assert found["start_s"] > 0
