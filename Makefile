@@ -7,7 +7,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd dashboards docs docs-serve lock build clean foreign viewer
+.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd metrics dashboards docs docs-serve lock build clean foreign viewer
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench: $(VENV)/.base ## Measure what FedCore costs, about ten minutes, and write
 
 crd: $(VENV)/.base ## Make the CRD and its reference page of the models
 	$(BIN)/fedcore crd > crds/federatedjobs.yaml && cp crds/federatedjobs.yaml charts/fedcore/files/crds/ && $(BIN)/fedcore crd --reference > docs/crd.md
+
+metrics: $(VENV)/.dev ## Make docs/metrics.md of the catalogues
+	PYTHONPATH=operator $(BIN)/python -m charts.dashboards.reference > docs/metrics.md
 
 dashboards: $(VENV)/.dev ## Make the JSON of the Grafana boards that the chart ships
 	PYTHONPATH=operator $(BIN)/python -m charts.dashboards

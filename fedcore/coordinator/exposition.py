@@ -10,7 +10,6 @@ import asyncio
 import gzip
 import platform
 import time
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -26,13 +25,13 @@ from fedcore.metrics import BUILD_INFO, Kind, Labelled, families
 from fedcore.report.trackers import Trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric as Family
 
     from fedcore.coordinator.gauges import Series
-    from fedcore.coordinator.meter import Meter
     from fedcore.coordinator.service import Service
+    from fedcore.metrics import Metric
 
 __all__ = ["Exposition"]
 
@@ -68,7 +67,7 @@ class Exposition:
         scrapes = self._service.scrapes
         scrapes.begun()
         final = self._service.engine.end is not None
-        read = self.snapshot()
+        read = _Snapshot(_READ, list(self._series()), self._job, beside=self._service.meter.registry)
         encode, content_type = choose_encoder(headers.get("accept", ""))
         compress = gzip_accepted(headers.get("accept-encoding", ""))
 
@@ -80,12 +79,12 @@ class Exposition:
         more = {"Content-Encoding": "gzip"} if compress else {}
         return Page(content_type, body, headers=more, answered=lambda: scrapes.answered(final=final))
 
-    def snapshot(self, *, workers: bool = True) -> Collector:
-        """Read the state now, in the loop's thread, for a collection in any. Without ``workers``: job-level metrics only."""
-        series = list(self._series(workers=workers))
-        return _Snapshot(self._service.meter, self._job, series)
+    def outcome(self) -> Collector:
+        """Return what is known of the job as a whole, for those who keep it when the process has gone: nothing of workers and requests."""
+        known = [metric for metric in _READ if metric not in {*m.PER_WORKER, m.SERIES_DROPPED}]
+        return _Snapshot(known, list(self._series(workers=False)), self._job)
 
-    def _series(self, *, workers: bool) -> Iterator[Series]:
+    def _series(self, *, workers: bool = True) -> Iterator[Series]:
         service = self._service
         engine, history = service.engine, service.meter.history
         spec = engine.spec
@@ -105,12 +104,15 @@ class Exposition:
 
 
 class _Snapshot(Collector):
-    """State of one moment beside counters, which may be read at any."""
+    """State of one moment, and beside it counters, which may be read at any."""
 
-    def __init__(self, meter: Meter, job: dict[str, str], series: list[Series]) -> None:
-        self._meter = meter
-        self._job = job
+    def __init__(self, known: Sequence[Metric], series: list[Series], job: dict[str, str], *, beside: Collector | None = None) -> None:
+        self._known = known
         self._series = series
+        self._job = job
+        self._beside = beside
 
     def collect(self) -> Iterator[Family]:
-        yield from chain(Labelled(self._meter.registry, self._job).collect(), families(_READ, self._series, self._job))
+        if self._beside is not None:
+            yield from Labelled(self._beside, self._job).collect()
+        yield from families(self._known, self._series, self._job)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fedcore.aggregation.kernels import kernels
+from fedcore.coordinator.aftermath import await_last_scrape, push
 from fedcore.coordinator.control import Control
 from fedcore.coordinator.ending import Ending, repeat_end
 from fedcore.coordinator.exposition import Exposition
@@ -135,7 +136,8 @@ class _Coordinator:
             service.stop()
 
     async def _serve(self, service: Service, resumed: Stored | None, initial: Upload | None, stopped: asyncio.Future[None]) -> int:
-        server, metrics = await self._listen(service)
+        exposition = Exposition(service, self._input.job.name, tls=self._certificate is not None, trackers=self._trackers)
+        server, metrics = await self._listen(service, exposition)
         try:
             try:
                 self._announce(service, resumed, server, metrics)
@@ -148,8 +150,8 @@ class _Coordinator:
             ends: set[asyncio.Future[Any]] = {service.done, stopped}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.to_thread(self._trackers.close, END_SECONDS if service.done.done() else INTERRUPTED_SECONDS)
-            if service.done.done() and not stopped.done():
-                await self._linger(service, stopped)
+            if service.done.done():
+                await self._settle_metrics(service, exposition, stopped)
             watcher.cancel()
             beat.cancel()
         finally:
@@ -160,15 +162,12 @@ class _Coordinator:
         log_event("terminated", version=service.engine.version, message="the state on disk is the last closed round")
         return EXIT_TERMINATED
 
-    async def _linger(self, service: Service, stopped: asyncio.Future[None]) -> None:
-        """Serve on until the last values have been scraped, or for as long as the job allows; a signal ends it."""
-        seconds = service.linger_seconds
-        if seconds:
-            log_event("lingering", seconds=seconds)
-            fetched = asyncio.ensure_future(service.scrapes.wait(seconds))
-            either: set[asyncio.Future[Any]] = {fetched, stopped}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            fetched.cancel()
+    async def _settle_metrics(self, service: Service, exposition: Exposition, stopped: asyncio.Future[None]) -> None:
+        if self._options.pushgateway:
+            metadata = self._input.job.metadata
+            namespace = self._options.namespace or metadata.namespace or "local"
+            await push(self._options.pushgateway, exposition.outcome(), namespace=namespace, job=metadata.name)
+        await await_last_scrape(service, stopped)
 
     def _build(self) -> tuple[Service, Stored | None, Upload | None]:
         options, job = self._options, self._input.job
@@ -225,11 +224,10 @@ class _Coordinator:
         service.generation = self._input.generation
         return service, resumed, initial
 
-    async def _listen(self, service: Service) -> tuple[Server, Server]:
+    async def _listen(self, service: Service, exposition: Exposition) -> tuple[Server, Server]:
         options = self._options
         tls = None if self._certificate is None else self._certificate.context
         server = Server(options.host, options.port, Control(service, self._token), tls=tls)
-        exposition = Exposition(service, self._input.job.name, tls=tls is not None, trackers=self._trackers)
         routes = {"/metrics": exposition.page, "/progress": self._progress, "/healthz": self._healthz, "/readyz": self._readyz}
         metrics = Server(options.host, options.metrics_port, routes=routes)
         for each, flag, port in ((server, "--port", options.port), (metrics, "--metrics-port", options.metrics_port)):

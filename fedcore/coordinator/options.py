@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence  # noqa: TC003 - as the next one
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fedcore.options import InvalidOptions, ProcessOptions
 from fedcore.report.trackers import split_names
@@ -16,6 +17,13 @@ __all__ = ["InvalidOptions", "Options"]
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return split_names([given] if isinstance(given, str) else given)
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError(f'"{url}" is no address; it looks like http://host:9091')
+    return url
 
 
 class Options(ProcessOptions):
@@ -55,6 +63,10 @@ class Options(ProcessOptions):
     """Pipe from the process that started this one; at its end this one ends too."""
     events_fd: int | None = Field(None, ge=0)
     """Gets each line of events.jsonl too. It may be non-blocking: a line that does not fit is left out, the file has it."""
+    namespace: str = ""
+    """Of the job, as metrics are pushed under; in a pod the operator sets it."""
+    pushgateway: Annotated[str, AfterValidator(_checked_url)] = ""
+    """Address of a Pushgateway that gets the job's last metrics, once; for where nobody scrapes."""
     metrics_monitored: bool = False
     """Whether somebody scrapes the metrics, though nobody may have come yet: the end is then waited for to be scraped."""
 

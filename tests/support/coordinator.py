@@ -48,10 +48,17 @@ class Coordinator:
     """Lines of its stderr since it listens."""
     asking: ssl.SSLContext | None = None
     """What clients speak TLS with, if they do."""
+    reader: threading.Thread | None = None
 
     @property
     def url(self):
         return f"http{'s' if self.asking else ''}://localhost:{self.port}"
+
+    def rest_of_log(self):
+        """All that a process which has ended has logged."""
+        self.process.wait(timeout=20)
+        self.reader.join(timeout=20)
+        return self.log
 
     def peak_mb(self):
         """Highest resident memory of the process so far (VmHWM)."""
@@ -161,10 +168,11 @@ def start_coordinator(tmp_path, job=JOB, *more, files=None):
     )
     listening = next(line for line in process.stderr if " listening " in line)
     log: list[str] = []
-    threading.Thread(target=log.extend, args=[process.stderr], daemon=True).start()
+    reader = threading.Thread(target=log.extend, args=[process.stderr], daemon=True)
+    reader.start()
     schemes = {"url": "https" if files else "http", "metrics": "http"}
     port, metrics_port = (int(re.search(rf" {key}={scheme}://127.0.0.1:(\d+)", listening)[1]) for key, scheme in schemes.items())
-    return Coordinator(process, run_dir, port, metrics_port, log=log, asking=files.asking() if files else None)
+    return Coordinator(process, run_dir, port, metrics_port, log=log, asking=files.asking() if files else None, reader=reader)
 
 
 def stop_coordinator(coordinator):

@@ -1,0 +1,124 @@
+"""The last metrics of a job that has ended, pushed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from safetensors.numpy import save
+
+from fedcore.coordinator.options import InvalidOptions, Options
+from support.coordinator import JOB, Worker, model, start_coordinator, stop_coordinator
+from support.scraped import Scrape, scrape_until
+
+
+class Gateway(HTTPServer):
+    """Takes what is pushed, as Pushgateway does, or refuses it."""
+
+    def __init__(self, status=200):
+        self.status = status
+        self.pushed = []
+        super().__init__(("127.0.0.1", 0), Taking)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Taking(BaseHTTPRequestHandler):
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.pushed.append((self.path, body.decode()))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def gateway():
+    with contextlib.ExitStack() as stack:
+
+        def start(status=200):
+            server = stack.enter_context(Gateway(status))
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def run_one_round(tmp_path, monkeypatch):
+    """Run a job of one round with one worker, beside a Pushgateway, and return its coordinator and exit code."""
+    with contextlib.ExitStack() as stack:
+
+        def run(url):
+            monkeypatch.setenv("FEDCORE_PUSHGATEWAY", url)
+            monkeypatch.setenv("FEDCORE_NAMESPACE", "lab")
+            coordinator = start_coordinator(tmp_path, JOB.replace("rounds: 2", "rounds: 1").replace("replicas: 2", "replicas: 1"))
+            stack.callback(stop_coordinator, coordinator)
+            worker = Worker(coordinator, 0).register()
+            worker.task()
+            worker.deliver(0, "", save(model(values=100)))
+            worker.deliver(1, worker.task()["base"]["id"], save(model(1.0, values=100)))
+            while worker.task()["kind"] != "stop":
+                pass
+            return coordinator, coordinator.process.wait(20)
+
+        yield run
+
+
+def check_outcome(seen):
+    assert (seen.one("fedcore_finished"), seen.one("fedcore_phase")) == ("Completed", "Succeeded")
+    assert seen.value("fedcore_current_round", federatedjob="hostile") == 1
+    assert seen.value("fedcore_run_end_timestamp_seconds") > 0
+
+
+def test_job_pushes_its_outcome_once_under_namespace_and_name(gateway, run_one_round):
+    server = gateway()
+    _, code = run_one_round(server.url)
+    assert code == 0
+    ((path, body),) = server.pushed
+    assert path == "/metrics/job/fedcore/federatedjob/hostile/namespace/lab"
+    seen = Scrape(body)
+    check_outcome(seen)
+    assert not [name for name in seen.families if name.startswith(("fedcore_worker_", "fedcore_rpc_", "process_"))]
+    seen.assert_clean()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["refuses", "is not there"])
+def test_gateway_that_takes_nothing_changes_nothing(gateway, run_one_round, there):
+    server = gateway(500)
+    if not there:
+        server.socket.close()
+    coordinator, code = run_one_round(server.url)
+    assert code == 0
+    said = [line for line in coordinator.rest_of_log() if "push_failed" in line]
+    assert len(said) == 1
+
+
+def test_address_is_checked_at_the_start():
+    with pytest.raises(InvalidOptions, match='"gateway:9091" is no address; it looks like http://host:9091'):
+        Options.read({"FEDCORE_JOB_FILE": "/j", "FEDCORE_RUN_DIR": "/r", "FEDCORE_PUSHGATEWAY": "gateway:9091"})
+
+
+@pytest.mark.skipif(shutil.which("prometheus-pushgateway") is None, reason="Debian has it in the package prometheus-pushgateway")
+def test_real_pushgateway_shows_what_was_pushed(run_one_round):
+    command = ["prometheus-pushgateway", "--web.listen-address=127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            line = next(line for line in process.stderr if "Listening on" in line)
+            url = "http://" + next(word for word in line.split() if word.startswith("address=")).removeprefix("address=")
+            _, code = run_one_round(url)
+            assert code == 0
+            seen = scrape_until(url, lambda seen: seen.value("fedcore_run_info"))
+            assert seen.value("fedcore_run_info", namespace="lab", federatedjob="hostile", job="fedcore") == 1
+            check_outcome(seen)
+        finally:
+            process.terminate()
