@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
 
     scraped = benches.add_parser("scrape", help="a scrape of /metrics with many simulated workers, for each policy of perWorker")
     scraped.add_argument("--workers", type=int, default=1000)
+    policies = ["auto", "always", "never"]
+    scraped.add_argument("--policies", nargs="+", choices=policies, default=policies, help="values of spec.metrics.perWorker (all)")
     scraped.add_argument("--repeats", type=int, default=15, help="scrapes of each kind (15)")
 
     start = benches.add_parser("start", help="from launch to the first open round, times as many interpreters that import numpy")
@@ -80,7 +82,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         case "scale":
             return measure_scale(given.workers, given.mb, rounds=given.rounds, repeats=given.repeats)
         case "scrape":
-            return measure_scrape(given.workers, repeats=given.repeats)
+            return measure_scrape(given.workers, given.policies, repeats=given.repeats)
         case "start":
             return measure_start(given.workers, repeats=given.repeats)
         case "report":

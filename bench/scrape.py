@@ -18,7 +18,7 @@ from bench.job import echo_job, start_coordinator
 from bench.simulated import simulated_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.job import Coordinator
 
@@ -83,10 +83,10 @@ def scrape_job(workers: int, policy: str, repeats: int) -> dict[str, Any]:
     }
 
 
-def measure_scrape(workers: int, *, repeats: int) -> dict[str, Any]:
+def measure_scrape(workers: int, policies: Sequence[str], *, repeats: int) -> dict[str, Any]:
     """Scrape a job of each policy, and return the figures."""
     rows = []
-    for policy in ("auto", "always", "never"):
+    for policy in policies:
         rows.append(scrape_job(workers, policy, repeats))
         row = rows[-1]
         tell(
