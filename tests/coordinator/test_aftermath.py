@@ -75,7 +75,7 @@ def run_one_round(tmp_path, monkeypatch):
 
 
 def check_outcome(seen):
-    assert (seen.one("fedcore_finished"), seen.one("fedcore_phase")) == ("Completed", "Succeeded")
+    assert (seen.one("fedcore_finished", "reason"), seen.one("fedcore_phase", "phase")) == ("Completed", "Succeeded")
     assert seen.value("fedcore_current_round", federatedjob="hostile") == 1
     assert seen.value("fedcore_run_end_timestamp_seconds") > 0
 

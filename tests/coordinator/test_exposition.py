@@ -79,7 +79,7 @@ def test_exposition_is_the_catalogue_from_the_first_moment_on(start):
     assert set(seen.by("fedcore_rpc_requests_total", "code")) == {"ok"}
     assert set(seen.by("fedcore_finished", "reason").values()) == {0}
     assert set(seen.by("fedcore_finished", "reason")) == set(EndReason) - {EndReason.COORDINATOR_FAILED, EndReason.INTERRUPTED}
-    assert seen.one("fedcore_phase") == "Starting"
+    assert seen.one("fedcore_phase", "phase") == "Starting"
     assert seen.value("fedcore_build_info", component="coordinator", federatedjob="demo") == 1
     assert seen.value("fedcore_run_info", task="nobody:imports_it", workload="fixed", aggregation="fedavg", tls="false") == 1
     assert seen.value("process_resident_memory_bytes", federatedjob="demo") > 0
@@ -115,7 +115,7 @@ def test_counters_say_what_the_workers_did(start):
     for worker in (second, third):
         assert worker.task()["round"] == 1
     seen = scrape(url(coordinator))
-    assert (seen.one("fedcore_phase"), seen.value("fedcore_current_round"), seen.value("fedcore_quorum_met")) == ("Running", 1, 1)
+    assert (seen.one("fedcore_phase", "phase"), seen.value("fedcore_current_round"), seen.value("fedcore_quorum_met")) == ("Running", 1, 1)
     assert seen.by("fedcore_workers", "state") == {"training": 3, "idle": 0, "lost": 0}
     status, _ = second.put(1, base, save(model(np.nan, values=1000)))
     assert status == 422
@@ -225,8 +225,8 @@ def test_finished_coordinator_waits_for_one_scrape_that_sees_the_end(start):
     coordinator = start(linger=600)
     scrape(url(coordinator))
     finish(coordinator)
-    seen = scrape_until(url(coordinator), lambda seen: seen.one("fedcore_finished"))
-    assert (seen.one("fedcore_finished"), seen.one("fedcore_phase")) == ("Completed", "Succeeded")
+    seen = scrape_until(url(coordinator), lambda seen: seen.one("fedcore_finished", "reason"))
+    assert (seen.one("fedcore_finished", "reason"), seen.one("fedcore_phase", "phase")) == ("Completed", "Succeeded")
     assert seen.value("fedcore_rounds_total") == 3
     assert coordinator.process.wait(20) == 0
     assert coordinator.events("run_finished")[0]["linger_s"] == 600

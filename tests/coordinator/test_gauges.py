@@ -144,7 +144,7 @@ COORDINATORS = [reason for reason in EndReason if reason not in {EndReason.COORD
 @pytest.mark.parametrize("reason", COORDINATORS)
 def test_end_has_the_same_word_in_metric_summary_and_log_and_the_code_that_goes_with_it(ended, reason):
     code, seen, summary, last = ended(reason)
-    assert seen.one("fedcore_finished") == reason == summary["reason"] == last["reason"]
+    assert seen.one("fedcore_finished", "reason") == reason == summary["reason"] == last["reason"]
     assert code == EXIT_CODE[reason] == summary["exit_code"] == last["exit_code"]
-    assert seen.one("fedcore_phase") == summary["phase"]
+    assert seen.one("fedcore_phase", "phase") == summary["phase"]
     assert seen.value("fedcore_run_end_timestamp_seconds") > 0

@@ -48,11 +48,11 @@ class Scrape:
         """Return the values of one metric by one of its labels."""
         return {dict(pairs)[label]: value for (own, *pairs), value in self.samples.items() if own == name}
 
-    def one(self, name: str) -> str | None:
-        """Return the value of the last label of the one series that is 1."""
-        ones = [pairs for (own, *pairs), value in self.samples.items() if own == name and value == 1]
+    def one(self, name: str, label: str) -> str | None:
+        """Return what this label says in the one series of a metric that is 1."""
+        ones = [dict(pairs)[label] for (own, *pairs), value in self.samples.items() if own == name and value == 1]
         assert len(ones) <= 1, ones
-        return dict(ones[0])[next(key for key in dict(ones[0]) if key != "federatedjob")] if ones else None
+        return ones[0] if ones else None
 
     def assert_as_catalogued(self, catalogue: Iterable[Metric], constant: tuple[str, ...] = ("federatedjob",)) -> None:
         """Every metric is in the catalogue and the other way round, with its type, help, labels and known values."""
