@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
         "MLFLOW_TRACKING_URI": f"file:{path / 'mlruns'}",
         "MLFLOW_ALLOW_FILE_STORE": "true",
     }
-    command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--run-dir", "run", "--json", "-q"]
+    command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--run-dir", "run", "--json", "-q", "--no-report"]
     done = subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     assert done.returncode == 0, done.stderr
     return path
@@ -136,7 +136,7 @@ def test_one_that_raises_is_counted_logged_once_and_turned_off(folder):
 
 
 def run(folder, *arguments, **environment):
-    command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--json", "-q", *arguments]
+    command = [sys.executable, "-P", "-m", "fedcore.cli.main", "run", "job.yaml", "--json", "-q", "--no-report", *arguments]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("FEDCORE_", "MLFLOW_"))}
     return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=LIMIT_SECONDS)
 
