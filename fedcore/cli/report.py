@@ -7,8 +7,7 @@ from pathlib import Path
 
 from fedcore.cli.closing import closing
 from fedcore.report.lock import RunDirectoryLocked
-from fedcore.report.rundir import EVENTS
-from fedcore.report.write import GET_IT, NoRun, can_draw, check_run_dir, locked, rebuild, write_report
+from fedcore.report.write import GET_IT, NoRun, can_draw, check_run_dir, locked, newest_run, rebuild, write_report
 
 __all__ = ["find_run", "report"]
 
@@ -50,9 +49,9 @@ def find_run(text: str) -> Path:
     """
     path = Path(text)
     if text == _LATEST and not path.exists():
-        found = [entry for entry in _RUNS.glob("*") if (entry / EVENTS).is_file()]
-        if not found:
+        newest = newest_run(_RUNS)
+        if newest is None:
             raise NoRun(f"there is no run in {_RUNS}/")
-        path = max(found, key=lambda entry: entry.name)  # names begin with the time
+        path = newest
     check_run_dir(path)
     return path

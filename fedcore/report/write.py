@@ -29,6 +29,7 @@ __all__ = [
     "can_draw",
     "check_run_dir",
     "locked",
+    "newest_run",
     "read_history",
     "read_summary",
     "rebuild",
@@ -63,9 +64,15 @@ def check_run_dir(path: Path) -> None:
     if not path.is_dir():
         raise NoRun(f"{path} is a file; a run is a directory, such as runs/20261124-091103-mnist")
     if not (path / EVENTS).is_file():
-        inside = sorted(entry.name for entry in path.iterdir() if (entry / EVENTS).is_file())
-        held = f"; it holds runs, the newest is {path / inside[-1]}" if inside else ""
+        newest = newest_run(path)
+        held = "" if newest is None else f"; it holds runs, the newest is {newest}"
         raise NoRun(f"{path} holds no run: there is no {EVENTS}{held}")
+
+
+def newest_run(folder: Path) -> Path | None:
+    """Return the run directory in a folder that was written to last; None if there is none."""
+    found = [(file.stat().st_mtime, file.parent) for file in folder.glob("*/" + EVENTS)]
+    return max(found)[1] if found else None
 
 
 def read_history(run_dir: Path) -> History:

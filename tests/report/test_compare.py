@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from fedcore.cli.compare import compare
+from fedcore.cli.report import find_run
 from fedcore.report.rundir import EVENTS
 from support.browser import references
 
@@ -42,6 +45,13 @@ def test_as_one_object(runs, capsys):
     assert wanted.items() <= first.items()
     assert (first["round_p50_s"], first["round_max_s"], first["round_trip_p50_s"]) == (1.188, 1.375, 0.75)
     assert told["differences"] == {"spec.quorum.percent": [75, 50]}
+
+
+def test_the_latest_run_is_the_one_that_was_written_to_last(runs):
+    os.utime(runs / "a" / EVENTS, (2e9, 2e9))
+    assert find_run("latest") == Path("runs/a")
+    (runs.parent / "latest").symlink_to(runs / "b")
+    assert find_run("latest") == Path("latest"), "one of that name is meant"
 
 
 def test_as_a_page(runs, capsys):
