@@ -54,7 +54,7 @@ def figures(run: Run) -> dict[str, Any]:
     summary, history = run.summary, run.history
     metrics = summary["metrics"] or (history.measured[max(history.measured)] if history.measured else {})
     durations = [row["duration_s"] for row in history.rounds if row["duration_s"] is not None and row["outcome"] != "aborted"]
-    trips = history.all_trips()
+    trips = history.trips()
     parts = history.parts()
     return {
         "run": run.name,

@@ -10,7 +10,7 @@ from fedcore.engine.reasons import EndReason, Phase, Result
 from fedcore.report.tables import Tables, moment, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 __all__ = ["FAULTS", "Entry", "Happening", "History", "HistoryFold", "Part"]
@@ -124,19 +124,10 @@ class History:
                 counts[number] = counts.get(number, 0) + entry.late
         return counts
 
-    def trips(self, number: int) -> list[float]:
-        """Return the round trips of the updates that counted in a round, ascending."""
-        found = (entries.get(number) for entries in self.entries.values())
-        return sorted(one.trip_s for one in found if one is not None and one.accepted and one.trip_s is not None)
-
-    def all_trips(self) -> list[float]:
+    def trips(self) -> list[float]:
         """Return the round trips of all updates that counted, ascending."""
         found = (one for entries in self.entries.values() for one in entries.values())
         return sorted(one.trip_s for one in found if one.accepted and one.trip_s is not None)
-
-    def faults(self) -> Iterator[Happening]:
-        """Give what went wrong."""
-        return (one for one in self.happenings if one.kind in FAULTS)
 
 
 class HistoryFold:

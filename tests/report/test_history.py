@@ -18,7 +18,7 @@ def test_each_worker_in_each_round(two_rounds):
         "worker-0": {1: Entry(1.0, 0.75, accepted=True), 2: Entry(1.0, 0.5, accepted=True)},
         "worker-1": {1: Entry(0.5, 1.0, accepted=True, late=True), 2: Entry(0.25, 0.75, accepted=True)},
     }
-    assert history.trips(2) == [0.5, 0.75]
+    assert history.trips() == [0.5, 0.75, 0.75, 1.0]
     assert history.late_by_round() == {1: 1, 2: 0}
     assert history.measured == {1: {"accuracy": 0.625, "loss": 1.25}, 2: {"accuracy": 0.875, "loss": 0.5, "f1": 0.8}}
     assert history.measured_at == {1: 2.0, 2: 3.5}
@@ -63,4 +63,4 @@ def test_workers_are_in_the_order_of_their_numbers_and_parts_worst_first(log):
 
 def test_nothing_is_a_history_too():
     history = told([])
-    assert (history.rounds, history.parts(), list(history.faults())) == ([], [], [])
+    assert (history.rounds, history.parts(), history.happenings) == ([], [], [])

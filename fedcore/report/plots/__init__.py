@@ -47,7 +47,7 @@ def draw_compared(histories: Mapping[str, History]) -> dict[str, dict[str, bytes
     durations = {
         name: {row["round"]: row["duration_s"] for row in one.rounds if row["duration_s"] is not None} for name, one in histories.items()
     }
-    trips = {name: one.all_trips() for name, one in histories.items()}
+    trips = {name: one.trips() for name, one in histories.items()}
     with style.styled():
         figures = {
             "accuracy": compared.lines(measured, "Accuracy of the averaged model", "version (after so many rounds)", ""),
