@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
 from fedcore.report.tables import moment
+from support.asking import ask
 from support.eventful import DOOMED
-from support.prometheus import QueryError
 from support.rules import RECORDS
 from support.watched import NAMESPACE
 from tests.dashboards.queries import Source, queries, shipped, values
@@ -24,31 +24,9 @@ MAY_BE_ZERO = {
 WINDOW = "30s"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What Prometheus says to a query, as numbers; a variable's values count as what they are."""
-
-    problem: str = ""
-    finite: tuple[float, ...] = ()
-
-
-def ask(watched, query):
-    """Ask as Grafana would at the end of the run, which is the range that is shown."""
-    prometheus = watched.prometheus
-    try:
-        if query.source is Source.VARIABLE:
-            found = prometheus.label_values(query.label, query.expr, watched.start, watched.end)
-            return Answer(finite=tuple(range(1, len(found) + 1)))
-        if query.instant:
-            samples = [value for _, value in prometheus.query(query.expr, watched.end)]
-        else:
-            # A second more, since what was only seen in the last scrape would lie between the last two steps.
-            series = prometheus.query_range(query.expr, watched.start, watched.end + 1, step=1)
-            samples = [value for _, line in series for value in line]
-    except QueryError as error:
-        return Answer(str(error))
-    finite = tuple(value for value in samples if math.isfinite(value))
-    return Answer("" if finite else f"no data ({len(samples)} samples, none finite)", finite)
+def asked(watched, query):
+    """Ask at the end of the run, which is the range that is shown."""
+    return ask(watched.prometheus, query, watched.start, watched.end)
 
 
 def filled(watched):
@@ -58,7 +36,7 @@ def filled(watched):
 @cache
 def answers(watched):
     """Every query of the boards with its answer."""
-    return {query: ask(watched, query) for board in BOARDS.values() for query in queries(board, filled(watched))}
+    return {query: asked(watched, query) for board in BOARDS.values() for query in queries(board, filled(watched))}
 
 
 def test_every_panel_variable_and_annotation_has_data(watched):
@@ -93,7 +71,7 @@ def test_the_table_of_workers_knows_who_is_gone(watched):
 def test_a_planted_fault_is_found(watched, right, wrong):
     query = next(query for query in answers(watched) if query.title == "Rounds by outcome, per minute")
     assert right in query.expr
-    assert ask(watched, replace(query, expr=query.expr.replace(right, wrong))).problem
+    assert asked(watched, replace(query, expr=query.expr.replace(right, wrong))).problem
 
 
 def counted(rows, column):
