@@ -43,8 +43,11 @@ def accuracy_vs_workers(
     workers: Annotated[str, typer.Option(metavar="N,N...", help="Numbers of workers.")] = "1,2,4,8",
     seeds: _Seeds = 3,
     images: Annotated[
-        int, typer.Option(min=1, max=60_000, help="Training images in all; above 12000 from the whole set (FEDCORE_DATA).")
-    ] = 12_000,
+        int,
+        typer.Option(
+            min=1, max=60_000, help="Training images in all, 12000 are in the package; more are taken from the whole set (FEDCORE_DATA)."
+        ),
+    ] = 6_000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")] = 2,
     epochs: Annotated[float, typer.Option(min=0.1, max=1000, help="Local epochs in a round.")] = 4.5,
 ) -> None:

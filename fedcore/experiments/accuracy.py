@@ -27,7 +27,7 @@ class AccuracyByWorkers:
 
     workers: tuple[int, ...] = (1, 2, 4, 8)
     seeds: int = 3
-    images: int = SHIPPED_IMAGES
+    images: int = 6_000
     rounds: int = 2
     epochs: float = 4.5
 

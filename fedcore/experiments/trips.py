@@ -76,15 +76,17 @@ class RoundTrips:
         grid = figure.add_gridspec(2, 1, height_ratios=(1.1, 1))
         strips, spread = (figure.add_subfigure(grid[place]) for place in range(2))
         axes = strips.subplots(1, len(seeds), sharey=True, squeeze=False)[0]
-        longest = max(_seconds(rows))
+        trips = _seconds(rows)
         for seed, each in zip(seeds, axes, strict=True):
-            image = self._draw_strip(each, [row for row in rows if int(row["seed"]) == seed], longest)
+            image = self._draw_strip(each, [row for row in rows if int(row["seed"]) == seed], (min(trips), max(trips)))
             each.set_title(f"seed {seed}", fontsize=10)
         strips.colorbar(image, ax=list(axes), label="round trip, s")
         self._draw_spread(spread.subplots(), rows)
 
-    def _draw_strip(self, axes: Axes, rows: Sequence[Row], longest: float) -> AxesImage:
+    def _draw_strip(self, axes: Axes, rows: Sequence[Row], span: tuple[float, float]) -> AxesImage:
         import numpy as np
+        from matplotlib.colors import LogNorm
+        from matplotlib.ticker import MaxNLocator
 
         from fedcore.report.plots import style
 
@@ -97,9 +99,10 @@ class RoundTrips:
             if row["result"] == Result.STALE:
                 late.append(place)
         extent = (0.5, self.rounds + 0.5, self.workers - 0.5, -0.5)
-        image = axes.imshow(cells, cmap="cividis", vmin=0, vmax=longest, aspect="auto", extent=extent)
+        image = axes.imshow(cells, cmap="cividis", norm=LogNorm(*span), aspect="auto", extent=extent)
         axes.plot([number + 1 for _, number in late], [index for index, _ in late], color=style.VERMILION, marker="x", linestyle="")
         axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         axes.set_xlabel("round")
         slowed = {slow.index: f" ({slow.factor:g}x slower)" for slow in self.slow}
         every = max(self.workers // 16, 1)  # of fifty workers not every name fits
@@ -120,11 +123,11 @@ class RoundTrips:
         axes.fill_between(numbers, low, high, color=style.BLUE, alpha=0.2, linewidth=0, label="p10 to p90")
         axes.plot(numbers, middle, color=style.BLUE, label="median")
         for which, color, marker, label in ((accepted, style.BLUE, "o", "counted"), (late, style.VERMILION, "x", "late")):
-            axes.plot(*_trips(which), color=color, marker=marker, label=label, linestyle="", markersize=4, alpha=0.6)
-        axes.set_xticks(range(1, self.rounds + 1))
-        axes.set_xlabel("round")
+            if which:
+                axes.plot(*_trips(which), color=color, marker=marker, label=label, linestyle="", markersize=4, alpha=0.6)
+        style.limit_rounds(axes, numbers)
+        axes.set_yscale("log")
         axes.set_ylabel("round trip, s")
-        axes.set_ylim(bottom=0)
         style.legend(axes)
 
     def caption(self, rows: Sequence[Row]) -> str:
@@ -135,7 +138,7 @@ class RoundTrips:
             f"{counted(self.workers, 'worker')} with unequal shares of the data, quorum 80 %, workload aimd,"
             f" {shipped_digits().words}; slowed: {slowed}."
             " Above: one strip per run; a cross: the update came late, an empty cell: none came. Below: every trip, median and band over"
-            f" all runs. n = {counted(runs, 'run')}, {counted(len(rows), 'trip')}."
+            f" all runs. Both scales are logarithmic. n = {counted(runs, 'run')}, {counted(len(rows), 'trip')}."
         )
 
     def table(self, rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
