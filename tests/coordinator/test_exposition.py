@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import json
 import signal
 import time
 
@@ -14,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from safetensors.numpy import save
 
 from fedcore.coordinator.metrics import CATALOGUE, METHOD_LABELS
-from fedcore.engine.reasons import EndReason, Rejection
+from fedcore.engine.reasons import EXIT_CODE, EndReason, Rejection
 from support.coordinator import Worker, model, start_coordinator, stop_coordinator
 from support.scraped import scrape, scrape_until
 
@@ -248,3 +249,52 @@ def test_wait_without_a_scrape_ends_after_its_seconds(start):
     scrape(url(coordinator))
     finish(coordinator)
     assert coordinator.process.wait(20) == 0
+
+
+# -- ends ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def wait_for_it(coordinator):
+    return []
+
+
+def answer_nothing(coordinator):
+    return begin(coordinator)[0]
+
+
+def send_bad_weights(coordinator):
+    workers = [Worker(coordinator, index).register() for index in range(3)]
+    workers[0].task()
+    assert workers[0].put(0, "", save(model(np.nan, values=10)))[0] == 422
+    return workers
+
+
+@pytest.mark.parametrize(
+    ("reason", "fields", "happening"),
+    [
+        pytest.param(EndReason.STARTUP_DEADLINE_EXCEEDED, "startupDeadlineSeconds: 1", wait_for_it, id="nobody comes"),
+        pytest.param(EndReason.DEADLINE_EXCEEDED, "activeDeadlineSeconds: 1", wait_for_it, id="out of time"),
+        pytest.param(
+            EndReason.QUORUM_LOST, "quorum: {percent: 60, roundTimeoutSeconds: 1, lossGracePeriodSeconds: 1}", answer_nothing,
+            id="nobody answers",
+        ),
+        pytest.param(EndReason.NON_RETRYABLE_EXIT, "seed: 1", send_bad_weights, id="weights that are none"),
+    ],
+)  # fmt: skip
+def test_failed_coordinator_says_why_to_the_last_scrape(tmp_path, monkeypatch, reason, fields, happening):
+    monkeypatch.setenv("FEDCORE_METRICS_MONITORED", "1")
+    text = JOB.format(linger=600, per_worker="auto") + f"  {fields}\n"
+    if fields.startswith("quorum"):
+        text = text.replace("  quorum: {percent: 60, roundTimeoutSeconds: 100, graceSeconds: 0}\n", "")
+    coordinator = start_coordinator(tmp_path, text)
+    try:
+        workers = happening(coordinator)
+        seen = scrape_until(url(coordinator), lambda seen: seen.one("fedcore_finished", "reason"))
+        for worker in workers:
+            assert worker.task()["reason"] == reason
+        code = coordinator.process.wait(20)
+        summary = json.loads((coordinator.run_dir / "summary.json").read_text())
+    finally:
+        stop_coordinator(coordinator)
+    assert (seen.one("fedcore_finished", "reason"), seen.one("fedcore_phase", "phase")) == (reason, "Failed")
+    assert (code, summary["reason"], summary["exit_code"]) == (EXIT_CODE[reason], reason, EXIT_CODE[reason])
