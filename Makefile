@@ -7,7 +7,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --constraint require
 export UV_LINK_MODE ?= copy
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd metrics dashboards docs docs-serve lock build clean foreign viewer
+.PHONY: help run numpy bench test test-long e2e cluster cluster-down programs images lint types imports format crd metrics dashboards docs docs-serve lock build clean foreign viewer dashboards-pictures
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,7 +83,7 @@ crd: $(VENV)/.base ## Make the CRD and its reference page of the models
 metrics: $(VENV)/.dev ## Make docs/metrics.md of the catalogues
 	PYTHONPATH=operator $(BIN)/python -m charts.dashboards.reference > docs/metrics.md
 
-dashboards: $(VENV)/.dev ## Make the JSON of the Grafana boards that the chart ships
+dashboards: $(VENV)/.dev ## Make the JSON of the Grafana boards, and what docs/dashboards.md says of their panels
 	PYTHONPATH=operator $(BIN)/python -m charts.dashboards
 
 docs: $(VENV)/.dev ## Build the documentation as a site into build/site; a warning is an error
@@ -91,6 +91,9 @@ docs: $(VENV)/.dev ## Build the documentation as a site into build/site; a warni
 
 docs-serve: $(VENV)/.dev ## Serve the documentation on this machine, anew at each change
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --no-strict
+
+dashboards-pictures: viewer ## Draw the boards of one job for docs/dashboards.md, from a real run of two minutes
+	$(BIN)/python -m tests.dashboards.pictures
 
 lock: $(BIN)/uv ## Resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --universal --all-extras --group dev --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.lock

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from charts.dashboards.boards import BOARDS, FOLDER, render
+from charts.dashboards.page import PAGE, explained
 from tests.dashboards.queries import Source, load, queries
 
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -31,6 +32,13 @@ def test_the_files_are_what_the_code_makes():
     made = {f"{uid}.json": render(board()) for uid, board in BOARDS.items()}
     there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
     assert there == made, "run `make dashboards`"
+
+
+def test_the_page_explains_the_panels_as_they_are():
+    page = there = PAGE.read_text(encoding="utf-8")
+    for board in BOARDS.values():
+        page = explained(page, board())
+    assert there == page, "run `make dashboards`"
 
 
 def test_a_file_fits_into_a_configmap(board):
