@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import subprocess
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -61,20 +61,31 @@ def own_blocks(page):
     return [block for block in page.blocks if block.text.replace(".venv/bin/", "") not in elsewhere]
 
 
-@pytest.mark.timeout(SECONDS + 30)
+@pytest.fixture(scope="module")
+def sessions(request, tmp_path_factory):
+    """Sessions of the pages that are asked for, by path. Two at a time, as much of a run is waiting."""
+    pages = [item.callspec.params["page"] for item in request.session.items if getattr(item, "originalname", "") == "test_commands_run"]
+    pool = ThreadPoolExecutor(2)
+    yield {page.path: pool.submit(run, own_blocks(page), tmp_path_factory.mktemp("page") / "checkout") for page in pages}
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.timeout(2 * SECONDS + 60)
 @pytest.mark.parametrize("page", COMMANDS, ids=str)
-def test_commands_run(page, tmp_path):
-    check_session(page.path, run(own_blocks(page), tmp_path / "checkout"))
+def test_commands_run(page, sessions):
+    check_session(page.path, sessions[page.path].result())
 
 
-@pytest.mark.timeout(SECONDS + 30)
-def test_commands_of_a_new_project_run(tmp_path):
-    """The README that ``fedcore init`` writes, in the project."""
+def test_commands_of_a_new_project_are_commands(tmp_path):
+    """The README that ``fedcore init`` writes, in the project, rehearsed: docs/your-model.md runs it."""
     assert init("my-project", tmp_path) == 0
     page = Page("my-project/README.md", (tmp_path / "my-project/README.md").read_text(encoding="utf-8"))
-    enter = Block(page.path, 0, "sh", None, "fedcore init my-project\ncd my-project\n")
-    session = run([enter, *page.blocks], tmp_path / "checkout")
-    check_session(page.path, replace(session, folder=session.folder / "my-project"))
+    session = run(page.blocks, tmp_path / "checkout", programs={"fedcore": ":"})
+    assert session.code == 0, session.said
+    assert session.commands
+    for words in session.commands:
+        check_arguments(words)
+        check_files(words, tmp_path / "my-project")
 
 
 def check_session(page, session):
@@ -167,8 +178,9 @@ def test_a_command_in_text_that_does_not_exist_is_found():
 
 
 def test_each_reason_for_a_rehearsal_is_needed():
-    """What no page says any more is no reason; a file that a reason names exists."""
-    text = "\n".join(block.text for page in PAGES for block in page.blocks if block.language in SHELL)
+    """What no page mentions any more needs none; a file that a reason names exists."""
+    blocks = [block.text for page in PAGES for block in page.blocks if block.language in SHELL]
+    text = "\n".join([*blocks, *(mentioned for page in PAGES for mentioned in page.code)])
     for start, reason in REHEARSED.items():
         assert re.search(rf"(?<![\w-]){start}\b", text), start
         for path in re.findall(r"tests/[\w/.]*\w", reason):
