@@ -145,15 +145,6 @@ def test_counters_say_what_the_workers_did(start):
     seen.assert_clean()
 
 
-def test_long_poll_does_not_count_as_handling(start):
-    coordinator = start()
-    worker = Worker(coordinator, 0).register()
-    assert worker.task(wait=1.0)["kind"] == "wait"
-    seen = scrape(url(coordinator))
-    assert seen.value("fedcore_rpc_duration_seconds_count", method="next_task") == 1
-    assert seen.value("fedcore_rpc_duration_seconds_sum", method="next_task") < 0.9
-
-
 def test_refusals_are_counted_by_reason(start):
     coordinator = start()
     assert coordinator.raw(b"PUT /v1/uploads/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n") == 401

@@ -10,6 +10,7 @@ import ssl
 import time
 import tracemalloc
 import xmlrpc.client
+from types import SimpleNamespace
 
 import pytest
 
@@ -644,3 +645,58 @@ def test_close_cuts_what_does_not_end():
         running.until(lambda: running.app.parked and running.app.pieces)
         running.close(0.05)
     assert (running.app.cancelled, running.app.discarded) == (1, ["incomplete"])
+
+
+# -- what is counted ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "counted"),
+    [
+        pytest.param(("POST", "/RPC2", STATUS, {}), ("status", "ok"), id="a call"),
+        pytest.param(("POST", "/RPC2", encode_call("fedcore.status", ["?"]), {}), ("status", "unknown_session"), id="a fault"),
+        pytest.param(("POST", "/RPC2", encode_call("fedcore.leave", [SESSION, ""]), {}), ("leave", "error"), id="a bug"),
+        pytest.param(("POST", "/RPC2", encode_call("system.listMethods", []), {}), ("other", "ok"), id="an introspection"),
+        pytest.param(("POST", "/RPC2", encode_call("fedcore.submit", [SESSION]), {}), ("submit", "bad_request"), id="parameters amiss"),
+        pytest.param(("PUT", "/v1/uploads/3", b"body", PUT), ("put_upload", "ok"), id="an upload"),
+        pytest.param(("PUT", "/v1/uploads/3", b"body", AUTH), ("put_upload", "bad_request"), id="an upload without its base"),
+        pytest.param(("GET", "/v1/weights/8", b"", AUTH), ("get_weights", "bad_request"), id="a version that is not kept"),
+    ],
+)  # fmt: skip
+def test_answer_is_counted_with_its_code(running, client, request_, counted):
+    method, path, body, headers = request_
+    client.request(method, path, body, **{name.replace("-", "_"): value for name, value in headers.items()})
+    client.answer()
+    running.until(lambda: running.app.answers)
+    assert running.app.answers == [counted]
+    assert 0 <= running.app.seconds[0] < 10
+
+
+@pytest.mark.parametrize(("status", "result", "code"), [(409, "stale", "ok"), (413, "rejected", "too_large"), (503, "busy", "busy")])
+def test_what_the_application_says_of_an_upload_is_counted(running, client, status, result, code):
+    running.app.upload_answer = Refusal(status, UploadReply(result=result, reason="so it is"))
+    client.request("PUT", "/v1/uploads/3", b"body", **{name.replace("-", "_"): value for name, value in PUT.items()})
+    assert client.answer()[0] == status
+    running.until(lambda: running.app.answers)
+    assert running.app.answers == [("put_upload", code)]
+
+
+def test_time_of_a_long_poll_is_not_handling(running, client, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("fedcore.coordinator.rpc.time", SimpleNamespace(monotonic=lambda: clock.now))
+    client.request("POST", "/RPC2", POLL)
+    running.until(lambda: running.app.parked)
+    running.run(asyncio.sleep(0))  # the loop has come round: it has looked at the clock
+    clock.now = 60.0
+    running.release()
+    client.answer()
+    running.until(lambda: running.app.answers)
+    assert list(zip(running.app.answers, running.app.seconds, strict=True)) == [(("next_task", "ok"), 0.0)]
+
+
+def test_who_goes_away_is_not_answered(running):
+    with running.connect() as client:
+        client.request("POST", "/RPC2", POLL)
+        running.until(lambda: running.app.parked)
+    running.until(lambda: running.app.cancelled)
+    assert running.app.answers == []
