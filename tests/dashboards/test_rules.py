@@ -121,7 +121,7 @@ PANELS = {board["title"]: {panel["title"] for panel in board["panels"]} for boar
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_a_runbook_names_boards_and_panels_that_exist(alert):
-    _, *parts = re.split(r"[Bb]oard \*(FedCore / \w+)\*", (RUNBOOKS / f"{alert}.md").read_text())
+    _, *parts = re.split(r"[Bb]oard \[(FedCore / \w+)\]\(\.\./dashboards\.md#\w+\)", (RUNBOOKS / f"{alert}.md").read_text())
     assert parts
     for board, text in zip(parts[::2], parts[1::2], strict=True):
         named = re.findall(r"\*([^*]+)\*", text.partition("\n")[0]) if text.startswith(":") else []
