@@ -8,6 +8,8 @@ import pytest
 from tests.dashboards.drawing import draw, page
 from tests.dashboards.queries import load
 
+pytestmark = pytest.mark.timeout(300)  # the run that is drawn is charged to the first of them
+
 WINDOW = "30s"
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -30,7 +32,6 @@ def drawn(watched, tmp_path):
     return drawn
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("uid", ["fedcore-run", "fedcore-workers"])
 def test_every_panel_is_drawn_with_data(drawn, uid):
     found, picture = drawn(uid)
