@@ -6,6 +6,7 @@ All jobs are applied at once, in one namespace, and end beside each other.
 import pytest
 
 from tests.cluster.commands import wait_until
+from tests.cluster.errors import ClusterError
 from tests.e2e.fedjob import Fedjob
 from tests.e2e.jobs import apply_job, apply_slow_job
 
@@ -184,9 +185,17 @@ def test_watched_to_its_end_a_job_tells_its_rounds_and_its_outcome(jobs, fedjob,
     assert fedjob("watch", "good").startswith("✔ Succeeded"), "one that has ended already"
 
 
+def says(job, pod, word):
+    """Whether a word is in a pod's log, if it has one yet."""
+    try:
+        return word in job.kubectl("logs", pod)
+    except ClusterError:
+        return False
+
+
 def test_a_job_that_runs_is_reported_from_its_coordinator(jobs, fedjob, tmp_path):
     """One that never ends by itself; tests/e2e/test_faults.py reports those that have ended."""
-    jobs["stuck"].wait("coordinator", lambda status: status.coordinator.ready)
+    wait_until("the coordinator's first event", lambda: says(jobs["stuck"], "stuck-coordinator-1", "run_started"))
     told = fedjob("report", "stuck", f"--run-dir={tmp_path / 'stuck'}")
     assert told.startswith("Starting: 0 rounds of "), told
     assert "The job was Starting when this was fetched" in (tmp_path / "stuck/report.html").read_text()
