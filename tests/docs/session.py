@@ -30,8 +30,8 @@ __all__ = ["CONSOLE", "REHEARSED", "SHELL", "Session", "is_rehearsed", "run", "t
 SHELL = ("sh", "bash")
 CONSOLE = "console"
 """A transcript: its commands begin with ``$``, the rest is what they printed on the day. It is rehearsed as a whole."""
-SECONDS = 400.0
-"""For a page. The longest takes 20 s on an idle machine."""
+SECONDS = 900.0
+"""For a page. The longest takes 30 s on an idle machine, and has taken ten times that on a busy one."""
 
 FOLDERS = ("charts", "crds", "examples")
 TOOLS = ("cat", "mkdir", "sed", "sh", "timeout")
