@@ -19,6 +19,7 @@ from fedcore import __version__
 from fedcore.coordinator import metrics as m
 from fedcore.coordinator.app import Page
 from fedcore.coordinator.gauges import job_series, read_workers, worker_series
+from fedcore.coordinator.linger import was_awaited
 from fedcore.coordinator.meter import READ_COUNTERS
 from fedcore.coordinator.perworker import Choice
 from fedcore.metrics import BUILD_INFO, Kind, Labelled, families
@@ -64,7 +65,7 @@ class Exposition:
 
     async def page(self, headers: Mapping[str, str]) -> Page:
         """Answer a scrape."""
-        scrapes = self._service.scrapes
+        scrapes, began = self._service.scrapes, time.monotonic()
         scrapes.begun()
         final = self._service.engine.end is not None
         read = _Snapshot(_READ, list(self._series()), self._job, beside=self._service.meter.registry)
@@ -77,7 +78,11 @@ class Exposition:
 
         body = await asyncio.get_running_loop().run_in_executor(None, render)
         more = {"Content-Encoding": "gzip"} if compress else {}
-        return Page(content_type, body, headers=more, answered=lambda: scrapes.answered(final=final))
+
+        def answered() -> None:
+            scrapes.answered(final=final and was_awaited(headers, time.monotonic() - began))
+
+        return Page(content_type, body, headers=more, answered=answered)
 
     def outcome(self) -> Collector:
         """Return what is known of the job as a whole, for those who keep it when the process has gone: nothing of workers and requests."""

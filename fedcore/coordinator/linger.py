@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-__all__ = ["Scrapes", "linger_seconds"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Scrapes", "linger_seconds", "was_awaited"]
+
+_PATIENCE = "x-prometheus-scrape-timeout-seconds"
 
 
 def linger_seconds(limit_seconds: int, *, monitored: bool, scraped: bool) -> int:
     """Return how long to wait at most for a scrape after the end: only where somebody scrapes, or will."""
     return limit_seconds if monitored or scraped else 0
+
+
+def was_awaited(headers: Mapping[str, str], took_seconds: float) -> bool:
+    """Say whether a scrape that took so long still had somebody who waited for it: Prometheus says with each how long it will."""
+    try:
+        return took_seconds < float(headers.get(_PATIENCE, "inf"))
+    except ValueError:
+        return True
 
 
 class Scrapes:

@@ -225,6 +225,18 @@ def test_finished_coordinator_waits_for_one_scrape_that_sees_the_end(start):
     assert (coordinator.run_dir / "summary.json").is_file()
 
 
+def test_finished_coordinator_waits_on_when_the_last_scrape_came_too_late(start):
+    coordinator = start(linger=600)
+    scrape(url(coordinator))
+    finish(coordinator)
+    wait_until(lambda: any(" lingering " in line for line in coordinator.log))
+    for _ in range(5):  # Prometheus has given each of them up
+        assert scrape(url(coordinator), patience=1e-6).one("fedcore_finished", "reason") == "Completed"
+    assert coordinator.process.poll() is None
+    scrape(url(coordinator), patience=60)
+    assert coordinator.process.wait(20) == 0
+
+
 def test_signal_ends_the_wait_and_the_exit_code_stays(start):
     coordinator = start(linger=600)
     scrape(url(coordinator))

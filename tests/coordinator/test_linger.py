@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fedcore.coordinator.linger import Scrapes, linger_seconds
+from fedcore.coordinator.linger import Scrapes, linger_seconds, was_awaited
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,16 @@ def test_wait_ends_when_nobody_comes():
         return await Scrapes(monitored=True).wait(0.01)
 
     assert not asyncio.run(asyncio.wait_for(job(), 10))
+
+
+@pytest.mark.parametrize(
+    ("headers", "took", "expected"),
+    [
+        pytest.param({}, 100.0, True, id="nobody says how long they wait"),
+        pytest.param({"x-prometheus-scrape-timeout-seconds": "10"}, 9.9, True, id="in time"),
+        pytest.param({"x-prometheus-scrape-timeout-seconds": "1"}, 1.2, False, id="Prometheus has given up"),
+        pytest.param({"x-prometheus-scrape-timeout-seconds": "soon"}, 1.2, True, id="no number"),
+    ],
+)
+def test_scrape_was_awaited(headers, took, expected):
+    assert was_awaited(headers, took) is expected

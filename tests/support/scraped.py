@@ -78,9 +78,10 @@ class Scrape:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def scrape(url: str) -> Scrape:
-    """Fetch ``/metrics`` below a base URL."""
-    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
+def scrape(url: str, patience: float = 20) -> Scrape:
+    """Fetch ``/metrics`` below a base URL, and say as Prometheus does for how many seconds the answer is waited for."""
+    request = urllib.request.Request(f"{url}/metrics", headers={"X-Prometheus-Scrape-Timeout-Seconds": f"{patience:f}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return Scrape(answer.read().decode())
 
 
