@@ -24,7 +24,8 @@ MENUS = (
 )
 MARKS = (
     house.mark("Coordinator started", f"{JOB.series(PROCESS_START)} * 1000", "blue"),
-    house.mark("Finished", f"{JOB.series(metrics.RUN_END)} * 1000 > 0", "purple"),
+    # Who has ended is scraped once more and no more: a step between two scrapes would miss it.
+    house.mark("Finished", f"last_over_time({JOB.series(metrics.RUN_END)}[$__interval]) * 1000 > 0", "purple"),
 )
 _LIVE = 'state=~"training|idle"'
 _WORKING_PHASE = JOB.series(metrics.PHASE, 'phase=~"Running|Degraded"')

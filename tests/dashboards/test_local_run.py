@@ -14,6 +14,7 @@ from support.rules import RECORDS
 from support.watched import NAMESPACE
 from tests.dashboards.queries import Source, queries, shipped, values
 
+pytestmark = pytest.mark.timeout(300)  # half a minute where there is nothing else to do
 BOARDS = {uid: board for uid, board in shipped().items() if uid != "fedcore-overview"}
 """The overview needs an operator: the cluster's tests ask for it."""
 MAY_BE_ZERO = {
@@ -59,6 +60,16 @@ def test_the_table_of_workers_knows_who_is_gone(watched):
     state, *_ = (query for query in answers(watched) if query.title == "Workers")
     found = {labels["worker"]: value for labels, value in watched.prometheus.query(state.expr, watched.end)}
     assert found == {f"worker-{index}": float(index != DOOMED) for index in range(5)}
+
+
+@pytest.mark.parametrize("name", ["Coordinator started", "Finished"])
+def test_a_mark_is_drawn_wherever_the_steps_fall(watched, name):
+    """The end of a run is in one scrape alone."""
+    seconds = 10
+    given = filled(watched) | {"__interval": f"{seconds}s"}
+    (mark,) = [one for one in queries(BOARDS["fedcore-run"], given) if one.source is Source.ANNOTATION and one.title == name]
+    for shift in range(seconds):
+        assert watched.prometheus.query_range(mark.expr, watched.start + shift, watched.end + seconds, step=seconds), shift
 
 
 @pytest.mark.parametrize(
