@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.eventful import JOB, NAME, run_eventfully
+from support.eventful import JOB, LIMIT_SECONDS, NAME, run_eventfully
 from support.prometheus import serve
 from support.rules import RULES
 from support.runs import Runs
@@ -12,6 +12,12 @@ from support.watched import Watched, free_port, target
 
 BRIEF = "brief"
 RARELY_SECONDS = 5
+
+
+def wait_for_the_end(prometheus, job):
+    """Wait until Prometheus has put away what it was told last: the run's process does not wait for that."""
+    ended = f'last_over_time(fedcore_run_end_timestamp_seconds{{federatedjob="{job}"}}[10m]) > 0'
+    prometheus.wait_for(f"the end of {job}", lambda server: server.query(ended))
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +49,7 @@ def watched(server, brief_start, tmp_path_factory):
     start = time.time()
     run = run_eventfully(tmp_path_factory.mktemp("eventful"), port)
     assert run.exit_code == 0, run.stderr
+    wait_for_the_end(prometheus, NAME)
     return Watched(prometheus, run, NAME, start, time.time())
 
 
@@ -50,6 +57,7 @@ def watched(server, brief_start, tmp_path_factory):
 def brief(server, brief_start):
     """The brief job, seen to its end."""
     runs, process, start = brief_start
-    run = runs.finish(process)
+    run = runs.finish(process, LIMIT_SECONDS)
     assert run.exit_code == 0, run.stderr
+    wait_for_the_end(server[0], BRIEF)
     return Watched(server[0], run, BRIEF, start, time.time())

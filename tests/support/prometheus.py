@@ -153,8 +153,10 @@ def serve(folder: Path, jobs: Sequence[Mapping[str, object]] = (), rules: Sequen
     prometheus = program("prometheus")
     config = folder / "prometheus.yaml"
     config.write_text(yaml.safe_dump({"global": _SCRAPE, "scrape_configs": [*jobs], "rule_files": [str(path) for path in rules]}))
-    command = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", "--web.listen-address=127.0.0.1:0"]
-    server = Server([*command, "--log.format=json"])
+    # It ends with the test's process, also when that is killed or ends itself over a timeout.
+    bound = ["setpriv", "--pdeathsig", "KILL"]
+    where = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", "--web.listen-address=127.0.0.1:0"]
+    server = Server([*bound, prometheus, *where, "--log.format=json"])
     try:
         address = json.loads(server.logged("Listening on", START_SECONDS))["address"]
         server.logged("Server is ready", START_SECONDS)
