@@ -17,6 +17,7 @@ from fedcore.report.write import NoRun, check_run_dir, locked, rebuild, write_re
 from support.browser import opened, references
 from support.events import START
 
+pytestmark = pytest.mark.timeout(300)  # a second each, a hundred on a machine that is busy otherwise
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

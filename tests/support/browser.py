@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-_SECONDS = 90
+_SECONDS = 200
 
 
 def opened(page, folder):
