@@ -15,6 +15,8 @@ from fedcore.coordinator import metrics
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
+    from fedcore.metrics import Metric
+
 __all__ = ["JOB", "MARKS", "MENUS", "WORKING", "board"]
 
 JOB = Scope('namespace=~"$namespace"', 'federatedjob=~"$federatedjob"')
@@ -244,6 +246,11 @@ def _counts() -> tuple[object, ...]:
     )
 
 
+def _by_reason(metric: Metric) -> str:
+    """Show a line for each reason that occurred, and where none did one at 0: twenty such lines would hide the one that is not."""
+    return f"{JOB.increase(metric, by='reason')} > 0 or on () {JOB.increase(metric)}"
+
+
 def _transport() -> tuple[object, ...]:
     return (
         lines(
@@ -266,8 +273,8 @@ def _transport() -> tuple[object, ...]:
             "Refused and rejected",
             "Within the window, by reason. Requests refused before they were read, and updates that failed a check. Good: nothing. "
             "Unauthorized is a worker with an old secret, or a stranger.",
-            query(f"{JOB.increase(metrics.REQUESTS_REFUSED, by='reason')} > 0", "request {{reason}}"),
-            query(f"{JOB.increase(metrics.UPDATES_REJECTED, by='reason')} > 0", "update {{reason}}"),
+            query(_by_reason(metrics.REQUESTS_REFUSED), "requests {{reason}}"),
+            query(_by_reason(metrics.UPDATES_REJECTED), "updates {{reason}}"),
             width=6,
             decimals=0,
         ),
