@@ -1,8 +1,7 @@
 """Draws the pictures of docs/dashboards.md: ``make dashboards-pictures``.
 
 Run and workers come from a run of some minutes on this machine, with all that the eventful run of the tests has in it and a coordinator
-that is killed besides; the overview needs an operator, and is drawn by the test of metrics on a cluster if ``FEDCORE_PICTURES`` names
-a folder.
+that is killed besides. The overview needs an operator.
 """
 
 import sys
