@@ -32,7 +32,7 @@ numpy: $(VENV)/.base ## The same without PyTorch: examples/numpy.yaml
 	$(BIN)/fedcore run examples/numpy.yaml
 
 test: lint types imports foreign viewer ## Run every check, then all tests but the long ones, those on a Kubernetes last
-	$(BIN)/python -m pytest -m "not (long or apiserver or e2e)"
+	$(BIN)/python -m pytest -m "not (long or apiserver or e2e)" --numprocesses auto --maxprocesses 4 --dist loadfile
 	@$(MAKE) --no-print-directory e2e
 
 test-long: $(VENV)/.dev foreign programs ## Run the tests that take minutes each, on a Kubernetes and without

@@ -149,7 +149,7 @@ def test_expressions_to_paste_ask_for_what_is_exported(path):
 
 
 def test_the_scrape_file_for_one_machine_is_read_and_labels_its_targets():
-    path = ROOT / "examples/prometheus.yaml"
+    path = ROOT / "examples/monitoring/prometheus.yaml"
     done = promtool("check", "config", path)
     assert done.returncode == 0, done.stderr
     (job,) = yaml.safe_load(path.read_text())["scrape_configs"]
