@@ -162,13 +162,13 @@ class Cache:
         self._primed.discard(key)
 
     def missed(self) -> int:
-        """Return how many events should have come long ago."""
-        now = self._clock()
-        for one in self._awaited.values():
+        """Return how many events should have come long ago. A scrape asks from its thread, so events may come meanwhile."""
+        now, awaited = self._clock(), tuple(self._awaited.values())
+        for one in awaited:
             if one.until < now and not one.is_missed:
                 one.is_missed = True
                 self.missed_so_far[one.resource] += 1
-        return sum(one.is_missed for one in self._awaited.values())
+        return sum(one.is_missed for one in awaited)
 
     def _await(self, resource: str, raw: Mapping[str, Any]) -> None:
         self._awaited[raw["metadata"]["uid"]] = _Awaited(resource, _version(raw), self._clock() + _MISSED_SECONDS)

@@ -80,6 +80,21 @@ def test_what_a_list_finds_and_no_event_brings_is_a_missed_event(cache, clock):
     assert cache.missed() == 0
 
 
+def test_an_event_that_comes_while_a_scrape_counts_does_not_disturb_it():
+    """The scrape is answered in a thread; here the event comes with the first comparison of times."""
+
+    class Late(float):
+        def __gt__(self, other):
+            cache.hear_pod("MODIFIED", raw("p", uid="p", version=7))
+            return float(self) > other
+
+    times = [0.0, 0.0, Late(121.0)]
+    cache = Cache(lambda: times.pop(0))
+    cache.prime(KEY, raw(), [raw("p", uid="p"), raw("q", uid="q")])
+    cache.prime(KEY, raw(), [raw("p", uid="p", version=7), raw("q", uid="q", version=7)])
+    assert (cache.missed(), cache.missed_so_far["pods"]) == (2, 2), "that of p came, but too late"
+
+
 def test_a_list_ends_what_is_not_in_it(cache):
     cache.hear_pod("ADDED", raw("p", uid="p"))
     assert not cache.is_primed(KEY)
