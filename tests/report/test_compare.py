@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fedcore.cli.compare import compare
 from fedcore.cli.report import find_run
+from fedcore.report.compare import compare_page, read_runs
+from fedcore.report.page import render
+from fedcore.report.plots import draw_compared, style
+from fedcore.report.plots.compared import lines
 from fedcore.report.rundir import EVENTS
 from support.browser import references
 
@@ -62,6 +67,18 @@ def test_as_a_page(runs, capsys):
     assert all(found.startswith("data:image/") for found in references(html))
     assert len(references(html)) == 4
     assert "3 runs side by side" in html
+
+
+def test_names_of_runs_are_text_whatever_is_in_them(runs):
+    for name in ("$a^$", "_hidden", "<b>"):
+        shutil.copytree(runs / "a", runs / name)
+    compared = read_runs([runs / name for name in ("$a^$", "_hidden", "<b>", "b")])
+    drawn = draw_compared({run.name: run.history for run in compared})
+    wanted = {"$a^$", "_hidden", "<b>", "b"}
+    with style.styled():
+        figure = lines({run.name: {1: 0.5} for run in compared}, "title", "across", "up")
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == wanted
+    assert "<b>" not in render(compare_page(compared, drawn))
 
 
 def test_what_is_no_run_is_said(runs, capsys):

@@ -27,10 +27,10 @@ def lines(
     figure = style.figure(3.6 + _legend_inches(curves))
     axes = figure.subplots()
     axes.set_title(title)
-    for place, (name, points) in enumerate(curves.items()):
+    for place, points in enumerate(curves.values()):
         color, dash, marker = style.SERIES[place % len(style.SERIES)]
         few = len(points) <= style.FEW_ROUNDS
-        axes.plot(list(points), list(points.values()), color=color, linestyle=dash, marker=marker if few else "", label=name)
+        axes.plot(list(points), list(points.values()), color=color, linestyle=dash, marker=marker if few else "", label=str(place))
     values = [value for points in curves.values() for value in points.values()]
     if from_zero:
         axes.set_ylim(0, None)
@@ -38,7 +38,7 @@ def lines(
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-    _legend_below(axes)
+    _legend_below(axes, list(curves))
     return figure
 
 
@@ -55,7 +55,7 @@ def spreads(values: Mapping[str, Sequence[float]], title: str, unit: str) -> Fig
         color, _, marker = style.SERIES[list(values).index(name) % len(style.SERIES)]
         axes.plot([low, high], [place, place], color=color, linewidth=5, alpha=0.45, solid_capstyle="butt")
         axes.plot([middle], [place], color=color, marker=marker, markersize=8)
-    axes.set_yticks(range(len(known)), list(known))
+    axes.set_yticks(range(len(known)), list(known), parse_math=False)  # a $ in a name is no formula
     axes.set_ylim(len(known) - 0.4, -0.6)
     axes.set_xlim(0, None)
     axes.set_xlabel(unit)
@@ -67,7 +67,10 @@ def _legend_inches(curves: Mapping[str, object]) -> float:
     return 0.2 * -(-len(curves) // 2)
 
 
-def _legend_below(axes: Axes) -> None:
+def _legend_below(axes: Axes, names: Sequence[str]) -> None:
     figure = axes.get_figure()
     assert figure is not None
-    figure.legend(loc="outside lower left", ncols=2, handlelength=3)
+    legend = figure.legend(loc="outside lower left", ncols=2, handlelength=3)
+    for text, name in zip(legend.get_texts(), names, strict=True):  # not as labels: one that begins with _ would be left out
+        text.set_parse_math(False)
+        text.set_text(name)
