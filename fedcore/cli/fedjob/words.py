@@ -167,7 +167,7 @@ EXITS = {
     "name_in_use": Words("found its name in use by an earlier attempt"),
     "unauthorized": Words(
         "was refused by the coordinator for its token or certificate",
-        "the operator makes both anew with the next attempt; if it stays so, report it",
+        "somebody has changed the job's Secret or the authority behind it: delete the job and apply it again, it gets new ones",
     ),
     "invalid": Words("cannot work as it is: entrypoint, parameters or options are wrong"),
     "unreachable": Words("could not reach the coordinator", "look for a network policy between workers and port 8470 of the coordinator"),

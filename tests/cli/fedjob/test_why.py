@@ -12,7 +12,9 @@ from fedcore.cli.fedjob.pods import IMAGE_PULL_FAILED
 from fedcore.cli.fedjob.why import explain
 from fedcore.cli.fedjob.words import CONDITIONS, ENDS, EXIT_CODES, EXITS, WAITS
 from fedcore.engine.reasons import EXIT_CODE, EndReason
-from fedcore.worker.ending import EndWord
+from fedcore.spec.processes import FailurePolicy
+from fedcore.wire.protocol import FaultCode
+from fedcore.worker.ending import EndWord, after_fault
 from fedcore_operator.api.conditions import ConditionType, Reason
 from fedcore_operator.decide import classify
 from fedcore_operator.decide.answers import Answer, verdict
@@ -93,6 +95,17 @@ def test_every_end_of_an_attempt_has_words(word):
     text = told(running(workers={"restarts": 1}, workerIndexes=entries))
     assert f"worker-2 {EXITS[word].say} ({word}, exit code 1: it failed) 40 s ago" in text
     assert "40 s ago: so it was." in text
+
+
+def test_who_was_refused_is_told_what_makes_a_new_secret():
+    """Such an end is not retried by default, so no next attempt brings a new token or certificate."""
+    end = after_fault(FaultCode.UNAUTHORIZED, "unauthorized: no")
+    assert end.exit_code in FailurePolicy().non_retryable_exit_codes
+    entries = [{"index": 2, "attempt": 1, "lastExit": last_exit(end.reason, end.exit_code, end.message)}]
+    text = told(failed("NonRetryableExit", workerIndexes=entries))
+    assert "worker-2 was refused by the coordinator" in text
+    assert "Somebody has changed the job's Secret or the authority behind it: delete the job and apply it again, it gets new ones" in text
+    assert "next attempt" not in text
 
 
 @pytest.mark.parametrize("reason", sorted(IMAGE_PROBLEMS))
