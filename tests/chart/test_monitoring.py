@@ -124,6 +124,15 @@ def test_each_board_is_a_config_map_that_the_sidecar_finds(render):
     assert all(one["metadata"]["labels"]["board"] == "yes" for one in other.of("ConfigMap"))
 
 
+@pytest.mark.parametrize("unset", ["labels", "dashboards.labels", "runbookBaseUrl", "from"])
+def test_a_value_may_be_unset(render, unset):
+    objects = render(*having(*KINDS), f"--set=monitoring.{unset}=null")
+    labelled = [objects.of(kind)[0] for kind in KINDS] + objects.of("ConfigMap")
+    assert {one["metadata"]["labels"]["app.kubernetes.io/name"] for one in labelled} == {"fedcore"}
+    (container,) = objects.one("Deployment", "r")["spec"]["template"]["spec"]["containers"]
+    assert (unset == "from") == (Settings.read({one["name"]: one.get("value", "x") for one in container["env"]}).monitoring_from == [])
+
+
 def test_the_namespace_monitoring_may_scrape_and_no_other(render):
     peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
     objects = render()

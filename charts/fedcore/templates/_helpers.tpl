@@ -51,7 +51,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "fedcore.monitoringLabels" -}}
-{{- merge (include "fedcore.labels" . | fromYaml) .Values.monitoring.labels | toYaml -}}
+{{- merge (include "fedcore.labels" . | fromYaml) (.Values.monitoring.labels | default dict) | toYaml -}}
 {{- end }}
 
 {{- define "fedcore.pod" -}}
@@ -88,9 +88,9 @@ env:
   - {name: FEDCORE_WORKER_PULL_POLICY, value: {{ .Values.jobs.workerImage.pullPolicy }}}
   - {name: FEDCORE_IMAGE_PULL_SECRETS, value: "{{ range $i, $secret := .Values.imagePullSecrets }}{{ if $i }},{{ end }}{{ $secret.name }}{{ end }}"}
   - {name: FEDCORE_NETWORK_POLICY, value: {{ .Values.jobs.networkPolicy.enabled | quote }}}
-  - {name: FEDCORE_WORKER_EGRESS, value: {{ .Values.jobs.networkPolicy.workerEgress | toJson | quote }}}
+  - {name: FEDCORE_WORKER_EGRESS, value: {{ .Values.jobs.networkPolicy.workerEgress | default list | toJson | quote }}}
   - {name: FEDCORE_METRICS_MONITORED, value: {{ include "fedcore.renders" (list . .Values.monitoring.monitors "PodMonitor") | default "false" | quote }}}
-  - {name: FEDCORE_MONITORING_FROM, value: {{ .Values.monitoring.from | toJson | quote }}}
+  - {name: FEDCORE_MONITORING_FROM, value: {{ .Values.monitoring.from | default list | toJson | quote }}}
   - {name: FEDCORE_PROGRESS_POLL_SECONDS, value: {{ .Values.progress.pollSeconds | quote }}}
   - {name: FEDCORE_LOG_LEVEL, value: {{ .Values.log.level }}}
   - {name: FEDCORE_LOG_FORMAT, value: {{ .Values.log.format }}}
