@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fedcore.experiments.experiment import Experiment, Row, Run
 
-__all__ = ["FIGURE", "RESULTS", "Conducted", "conduct"]
+__all__ = ["FIGURE", "RESULTS", "Conducted", "conduct", "interruptible"]
 
 RESULTS, FIGURE = "results.csv", "figure"
 _REFUSED = 2
@@ -79,7 +79,7 @@ def conduct(experiment: Experiment, base: Path) -> Conducted:
         (done.folder / kind).mkdir()
     _say(f"{experiment.TITLE}: {counted(len(runs), 'run')}, results in {os.path.relpath(done.folder)}/\n")
     try:
-        with _terminable():
+        with interruptible():
             for number, run in enumerate(runs, 1):
                 _say(f"{number:>3}/{len(runs)}  {run.title}, seed {run.seed}: ")
                 ended = _make(run, job, done.folder)
@@ -157,13 +157,17 @@ def _stop(child: subprocess.Popen[bytes]) -> bytes:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM be what Ctrl-C is."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and a terminal that is closed be what Ctrl-C is, unless they are ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write_rows(path: Path, columns: tuple[str, ...], rows: list[Row]) -> None:
