@@ -55,7 +55,7 @@ images: ## Build the images with buildah; REGISTRY=... PUSH=1 pushes them; TAG, 
 
 foreign: ## Install what tests need besides Python, where apt can: Ruby with its XML-RPC client, Prometheus, Chromium, npm
 	@ruby -e 'require "xmlrpc/client"' 2>/dev/null || tests/install_ruby.sh
-	@{ command -v prometheus && command -v promtool; } >/dev/null || tests/install_prometheus.sh
+	@{ command -v prometheus && command -v promtool && command -v prometheus-pushgateway; } >/dev/null || tests/install_prometheus.sh
 	@command -v chromium >/dev/null || tests/install_chromium.sh
 	@command -v npm >/dev/null || tests/install_npm.sh
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +12,7 @@ from safetensors.numpy import save
 
 from fedcore.coordinator.options import InvalidOptions, Options
 from support.coordinator import JOB, Worker, model, start_coordinator, stop_coordinator
+from support.prometheus import program
 from support.scraped import Scrape, scrape_until
 
 
@@ -108,9 +108,8 @@ def test_address_is_checked_at_the_start():
         Options.read({"FEDCORE_JOB_FILE": "/j", "FEDCORE_RUN_DIR": "/r", "FEDCORE_PUSHGATEWAY": "gateway:9091"})
 
 
-@pytest.mark.skipif(shutil.which("prometheus-pushgateway") is None, reason="Debian has it in the package prometheus-pushgateway")
 def test_real_pushgateway_shows_what_was_pushed(run_one_round):
-    command = ["prometheus-pushgateway", "--web.listen-address=127.0.0.1:0"]
+    command = [program("prometheus-pushgateway"), "--web.listen-address=127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = next(line for line in process.stderr if "Listening on" in line)

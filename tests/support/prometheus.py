@@ -27,10 +27,10 @@ _SCRAPE = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval
 
 
 def program(name: str) -> str:
-    """Return where a program of Debian's package lies; without it the test is skipped, in CI it fails."""
+    """Return where a program of Debian's packages lies; without it the test is skipped, in CI it fails."""
     found = shutil.which(name)
     if found is None:
-        missing = f"{name} is not installed; Debian has it in the package prometheus (tests/install_prometheus.sh)"
+        missing = f"{name} is not installed; tests/install_prometheus.sh installs it from Debian"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
