@@ -40,6 +40,13 @@ class Entry:
     """Of the update that counts; of a late one if none does."""
     accepted: bool = False
     late: bool = False
+    pending: bool = False
+    """The round is open: the update may still come."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the work never came back."""
+        return not (self.accepted or self.late or self.pending)
 
 
 class Happening(NamedTuple):
@@ -103,13 +110,12 @@ class History:
         trips = sorted(one.trip_s for one in entries.values() if one.trip_s is not None)
         epochs = [one.epochs for one in entries.values() if one.epochs is not None]
         late = sum(one.late and not one.accepted for one in entries.values())
-        accepted = sum(one.accepted for one in entries.values())
         return Part(
             worker=worker,
             rounds=len(entries),
-            accepted=accepted,
+            accepted=sum(one.accepted for one in entries.values()),
             late=late,
-            missing=len(entries) - accepted - late,
+            missing=sum(one.missing for one in entries.values()),
             trip_median_s=quantile(trips, 0.5),
             trip_max_s=trips[-1] if trips else None,
             epochs=(min(epochs), max(epochs)) if epochs else None,
@@ -173,6 +179,10 @@ class HistoryFold:
     def history(self) -> History:
         """Return what was told until now."""
         rows = [*self._rows, *(row.values for row in self._tables.incomplete())]
+        still_open = {row["round"] for row in rows if row["outcome"] is None}
+        for entries in self._entries.values():
+            for number, entry in entries.items():
+                entry.pending = number in still_open and not (entry.accepted or entry.late)
         return History(
             rounds=rows,
             entries={worker: self._entries[worker] for worker in sorted(self._entries, key=_natural)},

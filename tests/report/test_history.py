@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedcore.report.history import Entry, HistoryFold
+from fedcore.report.plots.strip import stragglers
 
 
 def told(events):
@@ -46,7 +47,19 @@ def test_a_round_that_is_opened_anew_collects_anew_and_its_outage_is_known(resum
 def test_rounds_that_are_not_complete_are_there(two_rounds):
     history = told(two_rounds[:-8])  # both workers have work in round 2, nothing came back
     assert [(row["round"], row["outcome"]) for row in history.rounds] == [(1, "full"), (2, None)]
-    assert {part.worker: part.missing for part in history.parts()} == {"worker-0": 1, "worker-1": 0}
+
+
+def test_who_still_works_for_an_open_round_does_not_lack_an_update(two_rounds):
+    parts = told(two_rounds[:-8]).parts()
+    assert [(part.worker, part.rounds, part.accepted, part.missing) for part in parts] == [("worker-1", 1, 1, 0), ("worker-0", 2, 1, 0)]
+    assert stragglers(parts) == []
+
+
+def test_who_never_answered_in_a_round_that_ended_lacks_one(resumed):
+    """Round 2 was aborted: worker-0 had answered, worker-1 had not."""
+    end = resumed.pop()
+    resumed.add(31, "task_sent", 1, round=2, worker="worker-1", attempt=1, epochs=1.0)
+    assert {part.worker: part.missing for part in told([*resumed, end]).parts()} == {"worker-0": 0, "worker-1": 1}
 
 
 def test_workers_are_in_the_order_of_their_numbers_and_parts_worst_first(log):
@@ -56,6 +69,7 @@ def test_workers_are_in_the_order_of_their_numbers_and_parts_worst_first(log):
         log.add(0, "task_sent", round=1, worker=worker, epochs=1.0)
     log.update(1, 1, "worker-9", round_trip_s=1.0)
     log.update(3, 1, "worker-10", round_trip_s=3.0)
+    log.closed(3, 1)
     history = told(log)
     assert list(history.entries) == ["site", "worker-9", "worker-10"]
     assert [part.worker for part in history.parts()] == ["site", "worker-10", "worker-9"]

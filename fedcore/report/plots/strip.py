@@ -172,7 +172,7 @@ def _draw_cells(
     size = -(-len(numbers) // _MOST_COLUMNS)
     values = _grouped(_values(history, shown, numbers, subject.value), size)
     given = _grouped(_values(history, shown, numbers, lambda _: 1.0), size)
-    missing = _grouped(_values(history, shown, numbers, lambda entry: None if entry.accepted or entry.late else 1.0), size)
+    missing = _grouped(_values(history, shown, numbers, lambda entry: 1.0 if entry.missing else None), size)
     late = _grouped(_values(history, shown, numbers, lambda entry: 1.0 if entry.late and not entry.accepted else None), size)
     first, last = numbers[0] - 0.5, numbers[0] - 0.5 + size * values.shape[1]
     extent = (first, last, len(shown) - 0.5, -0.5)
