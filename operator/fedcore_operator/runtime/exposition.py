@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 
+from fedcore.metrics import families
 from fedcore_operator.api.job import StoredJob, parse_job
 from fedcore_operator.runtime import metrics
 from fedcore_operator.runtime.cache import Key
 from fedcore_operator.runtime.jobseries import Sample, job_samples, phase_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric as Family
 
-    from fedcore.metrics import Metric
     from fedcore_operator.runtime.cache import Cache
     from fedcore_operator.runtime.queue import Queue
 
@@ -49,11 +49,11 @@ class StateCollector(Collector):
 
     def describe(self) -> Iterator[Family]:
         """Yield the families without samples: their names are reserved."""
-        yield from _families(metrics.COMPUTED, ())
+        yield from families(metrics.COMPUTED, ())
 
     def collect(self) -> Iterator[Family]:
         """Yield the families."""
-        yield from _families(metrics.COMPUTED, self._samples())
+        yield from families(metrics.COMPUTED, self._samples())
 
     def _samples(self) -> Iterator[Sample]:
         leads = self._leads()
@@ -80,13 +80,6 @@ class StateCollector(Collector):
                 parsed[key] = before if before is not None and before[0] is raw else (raw, parse_job(raw))
         self._parsed = parsed
         return {key: job for key, (_, job) in parsed.items() if not job.managed_elsewhere}
-
-
-def _families(catalogue: Iterable[Metric], samples: Iterable[Sample]) -> Iterable[Family]:
-    families = {metric: Family(metric.name.removesuffix("_total"), metric.help, metric.kind) for metric in catalogue}
-    for metric, labels, value in samples:
-        families[metric].add_sample(metric.name, dict(zip(metric.label_names, labels, strict=True)), float(value))
-    return families.values()
 
 
 def scraped(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
