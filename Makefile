@@ -38,7 +38,7 @@ test: lint types imports foreign viewer ## Run every check, then all tests but t
 test-long: $(VENV)/.dev foreign programs ## Run the tests that take minutes each, on a Kubernetes and without
 	$(BIN)/python -m pytest -m long --timeout 3600
 
-e2e: $(VENV)/.dev programs ## Run only the tests on a real Kubernetes: an API server, and a cluster with nodes
+e2e: $(VENV)/.dev foreign programs ## Run only the tests on a real Kubernetes: an API server, and a cluster with nodes
 	$(BIN)/python -m pytest -m "(apiserver or e2e) and not long"
 
 cluster: $(VENV)/.base ## Start a Kubernetes cluster on this machine to try things out; cluster-down removes it
