@@ -21,6 +21,7 @@ from fedcore.engine.quorum import required
 from fedcore.jobfile import InvalidJob, read_job
 from fedcore.local.directory import RunDirectoryError, open_run_directory
 from fedcore.local.faults import problems, worker_name
+from fedcore.local.interrupts import interruptible
 from fedcore.local.plan import Plan
 from fedcore.local.ports import METRICS_PORT, RPC_PORT, PortInUseError, reserve
 from fedcore.local.runner import run_job
@@ -90,7 +91,8 @@ def _report(run_dir: Path, summary: Mapping[str, Any]) -> Path | None:
         print(f"note: for plots and report.html: {GET_IT}, then {again}", file=sys.stderr)
         return None
     try:
-        return write_report(run_dir, summary)
+        with interruptible():
+            return write_report(run_dir, summary)
     except KeyboardInterrupt:
         print(f"note: the report was interrupted; {again} writes it", file=sys.stderr)
     except Exception as error:  # noqa: BLE001 - the run has ended, and a picture that cannot be drawn is no reason to say otherwise

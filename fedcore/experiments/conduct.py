@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -24,16 +23,16 @@ from typing import TYPE_CHECKING
 from fedcore.engine.reasons import EXIT_CODE, EndReason
 from fedcore.experiments.experiment import Ended, counted
 from fedcore.experiments.page import arguments, experiment_page
+from fedcore.local.interrupts import interruptible
 from fedcore.local.processes import child_environment
 from fedcore.report.rundir import JOB, REPORT, new_run_dir, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from fedcore.experiments.experiment import Experiment, Row, Run
 
-__all__ = ["FIGURE", "RESULTS", "Conducted", "conduct", "interruptible"]
+__all__ = ["FIGURE", "RESULTS", "Conducted", "conduct"]
 
 RESULTS, FIGURE = "results.csv", "figure"
 _REFUSED = 2
@@ -154,20 +153,6 @@ def _stop(child: subprocess.Popen[bytes]) -> bytes:
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         child.kill()  # its processes end with it
         return child.communicate()[0]
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and a terminal that is closed be what Ctrl-C is, unless they are ignored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _write_rows(path: Path, columns: tuple[str, ...], rows: list[Row]) -> None:

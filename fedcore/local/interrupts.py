@@ -1,15 +1,17 @@
-"""SIGINT and SIGTERM as something to wait for among others."""
+"""SIGINT and SIGTERM as something to wait for among others, or as what Ctrl-C is."""
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["Interrupts"]
+__all__ = ["Interrupts", "interruptible"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -48,3 +50,17 @@ class Interrupts:
 
 def _leave_it_to_the_loop(_number: int, _frame: FrameType | None) -> None:
     pass
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and a terminal that is closed be what Ctrl-C is, unless they are ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,8 +11,6 @@ import sys
 import psutil
 import pytest
 
-from fedcore.experiments.conduct import interruptible
-
 LIMIT_SECONDS = 100
 QUICK = """\
 import sys
@@ -116,24 +114,6 @@ def test_ctrl_c_keeps_what_has_ended(start):
     assert "Broken off: 1 of 2 runs" in (experiment.folder / "report.html").read_text()
     assert (experiment.folder / "figure.png").is_file()
     assert [child for child in children if child.is_running()] == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_who_tells_it_to_end_or_closes_its_terminal_interrupts_it(number):
-    """The run has a process group of its own, so neither of them reaches it but through us."""
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        os.kill(os.getpid(), number)
-    assert signal.getsignal(number) == before
-
-
-def test_what_is_ignored_stays_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup starts it
-    try:
-        with interruptible():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_refused_job_leaves_nothing(start):

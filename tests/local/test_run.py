@@ -253,14 +253,15 @@ def test_a_report_that_cannot_be_drawn_changes_nothing_about_the_end(runs):
     assert done.stderr.startswith("note: the report could not be written: 'NoneType' object is not callable; `fedcore report run` tries")
 
 
-def test_ctrl_c_while_the_report_is_drawn_leaves_the_end_as_it_was(runs):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_being_told_to_go_while_the_report_is_drawn_leaves_the_end_as_it_was(runs, number):
     (runs.folder / "jinja2.py").write_text(
         "import sys, threading\nprint('drawing', file=sys.stderr, flush=True)\nthreading.Event().wait(60)\n"
     )
     runs.environment["PYTHONPATH"] = f"{runs.folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     process = runs.start("--report", "--rounds", "1", "-q")
     runs.wait_for(process, "drawing")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     done = runs.finish(process)
     assert (done.exit_code, done.summary["phase"]) == (0, "Succeeded")
     assert done.stderr == "note: the report was interrupted; `fedcore report run` writes it\n"
