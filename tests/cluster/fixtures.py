@@ -8,6 +8,8 @@
     The same, where the test cuts cables or reaches into nodes: skipped on a foreign cluster.
 ``coordinator_image``, ``numpy_worker_image``, ``torch_worker_image``, ``operator_image``
     Names of FedCore's images, which every node has: built from this checkout, or those of ``FEDCORE_E2E_REGISTRY``.
+``prometheus_image``
+    Name of an image of Debian's Prometheus, which every node of ``local_cluster`` has.
 ``namespace``
     A namespace of ``cluster`` for one test, at pod security level restricted.
 
@@ -31,7 +33,7 @@ from tests.cluster.availability import prepare_apiserver, prepare_cluster
 from tests.cluster.build import is_built, target
 from tests.cluster.cluster import LocalCluster, start
 from tests.cluster.errors import ClusterError, Unavailable
-from tests.cluster.images import archive, reference
+from tests.cluster.images import PROMETHEUS, archive, base_archive, reference
 from tests.cluster.kubernetes import Kubernetes, minified
 
 NODES = 3
@@ -122,6 +124,16 @@ def torch_worker_image(cluster: Kubernetes) -> str:
 def operator_image(cluster: Kubernetes) -> str:
     """The operator's."""
     return _image(cluster, "operator")
+
+
+@pytest.fixture(scope="session")
+def prometheus_image(local_cluster: LocalCluster) -> str:
+    """Debian's Prometheus."""
+    try:
+        local_cluster.load(base_archive(PROMETHEUS))
+    except Unavailable as reason:
+        _do_without(reason)
+    return PROMETHEUS.reference
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ class Base:
 
 
 PYTHON = Base(("python3", "python3-venv", "libstdc++6", "ca-certificates"))
+PROMETHEUS = Base(("prometheus",))
+"""What scrapes jobs in tests; Debian's package is all of the image."""
 TORCH = Base((*PYTHON.packages, "python3-torch", "python3-torchvision"))
 
 TEST_IMAGES: dict[str, tuple[Image, Base]] = {
@@ -80,11 +82,23 @@ def archive(name: str) -> Path:
         if not path.exists():
             image, base = TEST_IMAGES[name]
             build_one(image, base, buildah)
-            partial = path.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
-            run([*buildah, "push", "--quiet", reference(name), f"docker-archive:{partial}:{reference(name)}"], seconds=600)
-            partial.rename(path)
+            _push(reference(name), path, buildah)
             prune_layers(buildah, {reference(one) for one in TEST_IMAGES} | {one.reference for _, one in TEST_IMAGES.values()})
+        prune_archives(_folder(), name)
+    return path
+
+
+def base_archive(base: Base) -> Path:
+    """Make a base image that is used as it is, or find it, and return an archive of it; raises as `archive`."""
+    name, _, recipe = base.reference.rpartition("/")[2].partition(":")
+    path = _folder() / f"{name}-{recipe}.tar"
+    with suppress(FileNotFoundError):
+        mark_used(path)
+        return path
+    with storage() as buildah:
+        if not path.exists():
+            ensure_base(base, buildah)
+            _push(base.reference, path, buildah)
         prune_archives(_folder(), name)
     return path
 
@@ -149,6 +163,13 @@ def storage_environment(folder: Path) -> dict[str, str]:
     configuration = folder / "storage.conf"
     configuration.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{_folder()}/storage"\nrunroot = "{_folder()}/run"\n')
     return {**os.environ, "CONTAINERS_STORAGE_CONF": str(configuration)}
+
+
+def _push(image: str, path: Path, buildah: list[str]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    run([*buildah, "push", "--quiet", image, f"docker-archive:{partial}:{image}"], seconds=600)
+    partial.rename(path)
 
 
 def ensure_base(base: Base, buildah: list[str]) -> None:

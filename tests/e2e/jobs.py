@@ -133,7 +133,9 @@ def apply_slow_job(
 
     ``pod`` is laid over the template's spec; ``command`` is what the workers run instead of their own.
     """
-    sources = {f"{name}.py": (REPOSITORY / f"tests/support/{name}.py").read_text("utf-8") for name in ("drift_task", "doomed_task")}
+    sources = {
+        f"{name}.py": (REPOSITORY / f"tests/support/{name}.py").read_text("utf-8") for name in ("drift_task", "doomed_task", "uneven_task")
+    }
     cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "task"}, "data": sources}, namespace=namespace)
     container = {
         "name": "worker",
