@@ -93,6 +93,7 @@ def read_summary(run_dir: Path, end: End | None = None) -> dict[str, Any]:
         before = json.loads((run_dir / SUMMARY).read_text("utf-8"))
     except (OSError, ValueError):
         before = {}
+    before = before if isinstance(before, dict) else {}
     summary = summarise(read_events(run_dir / EVENTS), run_dir=run_dir, job=before.get("job", run_dir.name), end=end)
     if (
         end is None

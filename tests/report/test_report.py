@@ -137,6 +137,14 @@ def test_tables_are_rebuilt_and_what_the_supervisor_knew_is_kept(tmp_path, two_r
     assert (rebuild(tmp_path)["phase"], rebuild(tmp_path)["worker_restarts"]) == ("Succeeded", 1)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "{"])
+def test_a_summary_that_is_none_is_made_anew(tmp_path, two_rounds, text):
+    run_dir = run_of(tmp_path, two_rounds)
+    wanted = rebuild(run_dir)
+    (run_dir / "summary.json").write_text(text)
+    assert rebuild(run_dir) == wanted
+
+
 def test_a_path_that_is_no_run_is_told_why(tmp_path, two_rounds):
     with pytest.raises(NoRun, match="is not there"):
         check_run_dir(tmp_path / "nowhere")
