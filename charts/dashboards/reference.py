@@ -65,7 +65,8 @@ the exit code stays that of the job. The operator shows progress and result for 
 the truth; reports come from it.
 
 Where nobody scrapes, `FEDCORE_PUSHGATEWAY=http://host:9091` lets a coordinator push its gauges once, at the end, under `job="fedcore"`,
-`namespace` (`FEDCORE_NAMESPACE`, else `local`) and `federatedjob`. A Pushgateway never forgets: for outcomes only.
+`namespace` (`FEDCORE_NAMESPACE`, else `local`) and `federatedjob`; `http://user:password@host:9091` where it asks for a password.
+The push has 5 s, and what goes wrong is logged as `push_failed`. A Pushgateway never forgets: for outcomes only.
 """
 
 

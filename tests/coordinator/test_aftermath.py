@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from prometheus_client import CollectorRegistry
 from safetensors.numpy import save
 
+from fedcore.coordinator import aftermath
 from fedcore.coordinator.options import InvalidOptions, Options
 from support.coordinator import JOB, Worker, model, start_coordinator, stop_coordinator
 from support.prometheus import program
@@ -19,9 +23,12 @@ from support.scraped import Scrape, scrape_until
 class Gateway(HTTPServer):
     """Takes what is pushed, as Pushgateway does, or refuses it."""
 
-    def __init__(self, status=200):
+    def __init__(self, status=200, answer=None):
         self.status = status
+        self.answer = answer
         self.pushed = []
+        self.credentials = []
+        self.closed = threading.Event()
         super().__init__(("127.0.0.1", 0), Taking)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -30,6 +37,10 @@ class Taking(BaseHTTPRequestHandler):
     def do_PUT(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.pushed.append((self.path, body.decode()))
+        self.server.credentials.append(self.headers["Authorization"])
+        if self.server.answer is not None:
+            self.server.answer(self.wfile, self.server.closed)
+            return
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -42,12 +53,14 @@ class Taking(BaseHTTPRequestHandler):
 def gateway():
     with contextlib.ExitStack() as stack:
 
-        def start(status=200):
-            server = stack.enter_context(Gateway(status))
+        def start(status=200, answer=None):
+            server = stack.enter_context(Gateway(status, answer))
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.shutdown)
+            stack.callback(lambda: [each.join(30) for each in threading.enumerate() if each.name == "push"])
+            stack.callback(server.closed.set)
             return server
 
         yield start
@@ -101,6 +114,38 @@ def test_gateway_that_takes_nothing_changes_nothing(gateway, run_one_round, ther
     assert code == 0
     said = [line for line in coordinator.rest_of_log() if "push_failed" in line]
     assert len(said) == 1
+
+
+def babble(out, _closed):
+    out.write(b"what do you mean?\r\n")
+
+
+def trickle(out, closed):
+    with contextlib.suppress(OSError):
+        out.write(b"HTTP/1.0 200 OK\r\nX: ")
+        while not closed.wait(0.02):
+            out.write(b"x")
+        out.write(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(("answer", "seconds", "said"), [(babble, 60, "what do you mean?"), (trickle, 0.2, "no answer within 0.2 s")])
+def test_whatever_the_gateway_answers_the_job_goes_on(gateway, monkeypatch, capfd, answer, seconds, said):
+    monkeypatch.setattr(aftermath, "_PUSH_SECONDS", seconds)
+    url = gateway(answer=answer).url
+    asyncio.run(aftermath.push(url, CollectorRegistry(), namespace="lab", job="demo"))
+    line = capfd.readouterr().err
+    assert "push_failed" in line
+    assert said in line
+
+
+def test_credentials_of_the_gateway_are_shown_to_it_and_to_no_log(gateway, capfd):
+    server = gateway(401)
+    url = server.url.replace("//", "//lab:p%40ss@")
+    asyncio.run(aftermath.push(url, CollectorRegistry(), namespace="lab", job="demo"))
+    assert server.credentials == ["Basic " + base64.b64encode(b"lab:p@ss").decode()]
+    line = capfd.readouterr().err
+    assert f"gateway={server.url}" in line
+    assert "ss" not in line.replace(server.url, "")
 
 
 def test_address_is_checked_at_the_start():
