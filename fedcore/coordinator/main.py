@@ -75,7 +75,8 @@ def run(options: Options) -> int:
     except OSError as error:
         return _no_start(options, f"{options.run_dir}: cannot be used as a run directory: {error.strerror}")
     try:
-        return asyncio.run(_Coordinator(options, certificate).run())
+        coordinator = _Coordinator(options, certificate)
+        return coordinator.leave(asyncio.run(coordinator.run()))
     except InvalidJob as error:
         return _no_start(options, "\n".join(str(problem) for problem in error.problems))
     except Refused as error:
@@ -134,6 +135,14 @@ class _Coordinator:
             return await self._serve(service, resumed, initial, stopped)
         finally:
             service.stop()
+
+    def leave(self, exit_code: int) -> int:
+        """Return the exit code, or end the process here and now if a tracker would keep it: all that counts is on the disk."""
+        if self._trackers.stuck:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
+        return exit_code
 
     async def _serve(self, service: Service, resumed: Stored | None, initial: Upload | None, stopped: asyncio.Future[None]) -> int:
         exposition = Exposition(service, self._input.job.name, tls=self._certificate is not None, trackers=self._trackers)

@@ -48,6 +48,11 @@ class Trackers:
         """Failed calls by tracker, so far."""
         return {name: each.errors() for name, each in self._each.items()}
 
+    @property
+    def stuck(self) -> bool:
+        """Whether one of them still is at a call: what its library does when the interpreter ends may not come to an end either."""
+        return any(each.stuck for each in self._each.values())
+
     def on_run_start(self, run: RunInfo) -> None:
         """Tell all of them that a run begins or goes on; before anything else."""
         for each in self._each.values():
@@ -100,6 +105,10 @@ class _Delivery:
         with self._changed:
             self._look()
             return self._errors
+
+    @property
+    def stuck(self) -> bool:
+        return self._thread.is_alive()
 
     def start(self, run: RunInfo) -> None:
         self._run = run

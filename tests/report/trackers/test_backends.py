@@ -47,6 +47,20 @@ class Blocks:
     log_round = on_run_end = on_run_start
 """
 
+KEEPS = """\
+import atexit
+import threading
+
+
+class Keeps:
+    def on_run_start(self, run):
+        atexit.register(threading.Event().wait)  # as TensorBoard's writer waits for a thread that a full disk has ended
+        (run.run_dir / "blocked").touch()
+        threading.Event().wait()
+
+    log_round = on_run_end = on_run_start
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -201,6 +215,21 @@ def test_failures_are_in_the_metrics(tmp_path, monkeypatch):
                 r'^fedcore_tracker_errors_total{federatedjob="tracked",tracker="own_trackers:Raises"} (.*)$', text, re.MULTILINE
             )[1]
         assert found == "1.0"
+    finally:
+        stop_coordinator(coordinator)
+
+
+def test_one_that_keeps_the_interpreter_does_not_keep_the_process(tmp_path, monkeypatch):
+    (tmp_path / "own_trackers.py").write_text(KEEPS)
+    monkeypatch.setenv("PYTHONPATH", import_path(tmp_path))
+    coordinator = start_coordinator(tmp_path, JOB, "--tracker", "own_trackers:Keeps")
+    try:
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not (coordinator.run_dir / "blocked").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        coordinator.process.terminate()
+        assert coordinator.process.wait(60) == 143
     finally:
         stop_coordinator(coordinator)
 
