@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ END_SECONDS = 10.0
 """What trackers get after the end of a run."""
 INTERRUPTED_SECONDS = 3.0
 """The same when the process was told to go: whoever told it will not wait for long."""
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s@]+@")
+"""In an address that a library repeats in its error."""
 
 
 class Trackers:
@@ -186,6 +189,7 @@ class _Delivery:
             self._failed(f"no answer for {CALL_SECONDS:g} s")
 
     def _failed(self, why: str) -> None:
+        why = _CREDENTIALS.sub("", why)
         self._errors += 1
         self._in_a_row += 1
         if self._in_a_row == 1:  # the others of a row say the same

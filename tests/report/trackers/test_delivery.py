@@ -98,6 +98,16 @@ def test_five_failures_in_a_row_turn_it_off_and_are_said_once(capfd):
     assert (said.count("tracker_failed"), said.count("tracker_off")) == (1, 1)
 
 
+def test_credentials_in_an_error_are_not_logged(capfd):
+    def fail(method, argument):
+        raise ConnectionError("API request to https://me:p4ss@lab:5000/api failed; see //lab/help and a@b")
+
+    tell(Trackers({"one": lambda: Recorder(fail)}))
+    said = capfd.readouterr().err
+    assert "ConnectionError: API request to https://lab:5000/api failed; see //lab/help and a@b" in said
+    assert "p4ss" not in said
+
+
 def test_failures_that_are_not_in_a_row_do_not():
     recorder = Recorder(lambda method, number: raising("round")(method, number) if method == "round" and number % 2 else None)
     trackers = Trackers({"one": lambda: recorder})
