@@ -155,13 +155,13 @@ class Control:
         """Hold a body that has come whole, or refuse it; with its report, count it."""
         service, size_bytes = self._service, receiving.size_bytes
         service.uploads_in_flight -= 1
+        service.bytes_received += size_bytes
         verdict = receiving.verdict()
         if isinstance(verdict, Rejected):
             service.spool.give_back(receiving.file)
             refusal = self._reject(session, round_number, verdict, size_bytes)
             return refusal.status, refusal.reply
         assert isinstance(verdict, Checked)
-        service.bytes_received += size_bytes
         upload = Upload(secrets.token_urlsafe(12), session, round_number, receiving.file, verdict, size_bytes, service.now())
         service.uploads.hold(upload)
         came = UploadReply(upload=upload.id, bytes=size_bytes, sum64=sum64 or None)

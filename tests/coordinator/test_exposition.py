@@ -145,6 +145,17 @@ def test_counters_say_what_the_workers_did(start):
     seen.assert_clean()
 
 
+def test_body_that_is_refused_at_its_end_counts_with_its_bytes(start):
+    coordinator = start()
+    (first, *_), base = begin(coordinator)
+    before = scrape(url(coordinator)).value("fedcore_payload_bytes_total", direction="received")
+    cut = update()[:20]
+    assert first.put(1, base, cut)[0] == 422
+    seen = scrape(url(coordinator))
+    assert seen.by("fedcore_updates_rejected_total", "reason")["length"] == 1
+    assert seen.value("fedcore_payload_bytes_total", direction="received") == before + len(cut)
+
+
 def test_refusals_are_counted_by_reason(start):
     coordinator = start()
     assert coordinator.raw(b"PUT /v1/uploads/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n") == 401
