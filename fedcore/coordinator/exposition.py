@@ -26,7 +26,7 @@ from fedcore.metrics import BUILD_INFO, Kind, Labelled, families
 from fedcore.report.trackers import Trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric as Family
 
@@ -69,7 +69,7 @@ class Exposition:
         scrapes.begun()
         final = self._service.engine.end is not None
         read = _Snapshot(_READ, list(self._series()), self._job, beside=self._service.meter.registry)
-        encode, content_type = choose_encoder(headers.get("accept", ""))
+        encode, content_type = _encoder(headers.get("accept", ""))
         compress = gzip_accepted(headers.get("accept-encoding", ""))
 
         def render() -> bytes:
@@ -106,6 +106,14 @@ class Exposition:
         yield from counts
         if workers:
             yield from worker_series(readings, self._choice.among(spec.metrics.per_worker, readings, history.closes))
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Choose a format; who asks for a version that is no number gets the plain one."""
+    try:
+        return choose_encoder(accept)
+    except TypeError:
+        return choose_encoder("")
 
 
 class _Snapshot(Collector):

@@ -22,6 +22,8 @@ Series: TypeAlias = "tuple[Metric, tuple[str, ...], float]"
 
 _EVAL_NAMES = 16
 """So many of a task's own metrics have a series: their names are the user's."""
+_NAME_CHARS = 64
+"""And none whose name is longer, or not to be printed: workers send them, and a scrape has to stay readable."""
 
 
 def job_series(engine: Engine, history: History, *, resumes: int) -> Iterator[Series]:
@@ -82,7 +84,7 @@ def _evaluation(engine: Engine) -> Iterator[Series]:
         return
     yield m.EVAL_VERSION, (), engine.metrics_version
     named = {"accuracy": m.EVAL_ACCURACY, "loss": m.EVAL_LOSS}
-    others = [name for name in sorted(engine.metrics) if name not in named]
+    others = [name for name in sorted(engine.metrics) if name not in named and len(name) <= _NAME_CHARS and name.isprintable()]
     for name, metric in named.items():
         if name in engine.metrics:
             yield metric, (), engine.metrics[name]

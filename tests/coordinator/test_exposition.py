@@ -108,6 +108,9 @@ def test_client_gets_the_format_that_it_asks_for(start):
     assert open_metrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert {family.name for family in parse_openmetrics(body.decode())} >= {"fedcore_rounds", "fedcore_phase"}
     assert ask(coordinator, "HEAD")[1] == b""
+    odd, text = ask(coordinator, Accept="text/plain;version=new")
+    assert (odd.status, odd.headers["Content-Type"]) == (200, plain.headers["Content-Type"])
+    assert b"# TYPE fedcore_rounds_total counter" in text
 
 
 def test_counters_say_what_the_workers_did(start):

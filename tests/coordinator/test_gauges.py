@@ -8,9 +8,10 @@ from itertools import count
 
 import pytest
 
+from fedcore.coordinator import metrics as m
 from fedcore.coordinator.ending import Ending
 from fedcore.coordinator.exposition import Exposition
-from fedcore.coordinator.gauges import read_workers
+from fedcore.coordinator.gauges import job_series, read_workers
 from fedcore.coordinator.history import History
 from fedcore.coordinator.journal import Journal
 from fedcore.coordinator.linger import Scrapes
@@ -92,6 +93,14 @@ def test_name_that_a_lost_worker_had_speaks_of_the_one_that_lives():
     job.register(1, now=HEARTBEATS, name="site")
     readings, counts = job.read(now=HEARTBEATS)
     assert (readings["site"].live, counts) == (True, {"training": 0, "idle": 1, "lost": 1})
+
+
+def test_metrics_of_a_task_have_series_if_their_names_are_few_and_plain():
+    job = Job()
+    job.engine.metrics_version = 1
+    job.engine.metrics = {"accuracy": 0.5, "x" * 65: 1.0, "a\nb": 1.0, "\0": 1.0, **{f"own {number:02}": 1.0 for number in range(20)}}
+    seen = [labels[0] for metric, labels, _ in job_series(job.engine, History(), resumes=0) if metric is m.EVAL_METRIC]
+    assert seen == [f"own {number:02}" for number in range(16)]
 
 
 # -- the word of the end ------------------------------------------------------------------------------------------------------------------
