@@ -50,11 +50,12 @@ def standing_still(pid: int) -> Iterator[None]:
 
 def settle(coordinator: Coordinator) -> None:
     """Wait until the coordinator has nothing left to do."""
-    while True:
+    for _ in range(200):
         before = coordinator.cpu_seconds()
         time.sleep(0.3)
         if coordinator.cpu_seconds() - before <= 0.02:
             return
+    raise SystemExit("the coordinator does not come to rest")
 
 
 def scrape_job(workers: int, policy: str, repeats: int) -> dict[str, Any]:

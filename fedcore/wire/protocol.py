@@ -142,7 +142,7 @@ class Welcome(Message):
 
 
 class Base(Message):
-    """The version of the model that a task starts from. ``id`` is the SHA-256 of its file, in hex."""
+    """The version of the model that a task starts from. ``id`` tells it apart: a checksum of its file, in hex."""
 
     id: str
     version: int
