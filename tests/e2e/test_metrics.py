@@ -2,8 +2,10 @@
 every query of all boards has data of a real job, and the operator says what the status says.
 """
 
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from support.prometheus import Prometheus
 from tests.cluster import fixtures, modules
 from tests.cluster.commands import wait_until
 from tests.cluster.errors import Unavailable
+from tests.dashboards.drawing import draw
 from tests.dashboards.queries import Source, queries, shipped, values
 from tests.e2e.conftest import CHART
 from tests.e2e.jobs import apply_job, apply_slow_job
@@ -232,3 +235,12 @@ def test_every_rule_is_evaluated(seen):
     rules = [rule for group in seen.prometheus.ask("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] != "ok"} == {}
     assert len(rules) > 10
+
+
+@pytest.mark.timeout(300)
+def test_every_panel_of_the_overview_is_drawn_with_data(seen, tmp_path):
+    picture = Path(os.environ.get("FEDCORE_PICTURES", tmp_path)) / "fedcore-overview-dark.png"
+    span = int(seen.end - seen.start) + 1
+    drawn = draw("fedcore-overview", seen.prometheus.url, picture, span_seconds=span, end=seen.end, window="30s")
+    assert drawn.complete, drawn
+    assert picture.stat().st_size > 0
