@@ -89,7 +89,7 @@ def test_every_verdict_of_a_dry_run_has_words(code):
     assert found is None or CONDITIONS[found.reason].say
 
 
-@pytest.mark.parametrize("word", [*EndWord, *classify._DISRUPTED_PODS, "OOMKilled", "Error", "Deleted", "Failed"])
+@pytest.mark.parametrize("word", [*EndWord, *sorted(classify._DISRUPTED_PODS), "OOMKilled", "Error", "Deleted", "Failed"])
 def test_every_end_of_an_attempt_has_words(word):
     entries = [{"index": 2, "attempt": 2, "restarts": 1, "lastExit": last_exit(word, 1, "so it was")}]
     text = told(running(workers={"restarts": 1}, workerIndexes=entries))
