@@ -35,7 +35,7 @@ def test_counters_of_a_resumed_coordinator_are_what_it_wrote_itself(runs):
     given_up = [event for event in done.named("task_superseded") if event["resume"] == 1]
     assert last.value("fedcore_worker_round_trip_seconds_count", result="superseded") == len(given_up)
     assert last.value("fedcore_samples_total") == sum(int(row["samples"]) for row in own if row["result"] == "accepted")
-    assert last.value("fedcore_stragglers_total") == sum(event["stragglers"] for event in closed) > 0
+    assert last.value("fedcore_stragglers_total") == sum(event["stragglers"] for event in closed)
     assert last.value("fedcore_eval_loss") == done.summary["metrics"]["loss"]
     assert last.value("fedcore_eval_version") == last.value("fedcore_current_round") == done.summary["rounds_completed"] == 6
     assert last.value("fedcore_last_round_accepted_updates") == int(done.rounds[-1]["accepted"])
