@@ -1,7 +1,7 @@
 """Draws the pictures of docs/dashboards.md: ``make dashboards-pictures``.
 
 Run and workers come from a run of some minutes on this machine, with all that the eventful run of the tests has in it and a coordinator
-that is killed besides. The overview needs an operator.
+that is killed besides. The overview needs an operator: tests/e2e/test_metrics.py draws it on the cluster.
 """
 
 import sys
