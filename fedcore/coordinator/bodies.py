@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "HEARD_SECONDS",
     "PIECE_BYTES",
-    "WOULD_BLOCK",
     "Incomplete",
     "ReadPiece",
     "SlowReader",
@@ -35,7 +34,6 @@ __all__ = [
     "read_from",
     "receive_body",
     "send_file",
-    "wants_write",
 ]
 
 ReadPiece: TypeAlias = "Callable[[int, int], memoryview]"
@@ -47,7 +45,6 @@ _LOOK_SECONDS = 0.5
 _RECORDS_A_LOOK = 8
 """Over TLS the system hands over a record at a time, often 32 a piece: the clock is looked at after so many."""
 _LOOK_TIMEVAL = struct.pack("@ll", 0, int(_LOOK_SECONDS * 1e6))
-WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 HEARD_SECONDS = 1.0
 """How often a moving body counts as a sign of life."""
 _BUFFER_BYTES = 2 * PIECE_BYTES
@@ -65,11 +62,6 @@ class Stalled(Exception):  # noqa: N818 - an outcome
 
 class SlowReader(Stalled):
     """The other side does not read what it asked for: it cannot be told either."""
-
-
-def wants_write(blocked: OSError, *, default: bool) -> bool:
-    """Whether to wait until a socket can be written: TLS says itself, and may have to write in order to read; for others ``default``."""
-    return isinstance(blocked, ssl.SSLWantWriteError) or (default and not isinstance(blocked, ssl.SSLWantReadError))
 
 
 class _Pulse:

@@ -15,7 +15,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from fedcore.coordinator.bodies import WOULD_BLOCK, Incomplete, SlowReader, Stalled, wants_write
+from fedcore.coordinator.bodies import Incomplete, SlowReader, Stalled
 from fedcore.coordinator.head import response_head
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTINUE", "Connection", "NotTls"]
 
 READ_BYTES = 64 * 1024
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 TLS_HANDSHAKE = b"\x16"
 """First byte of every TLS connection; no HTTP request begins with it."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -87,8 +88,8 @@ class Connection:
             while True:
                 try:
                     sock.do_handshake()
-                except WOULD_BLOCK as blocked:
-                    await self._ready(deadline, write=wants_write(blocked, default=False))
+                except _WOULD_BLOCK as blocked:
+                    await self._ready(deadline, write=_wants_write(blocked, default=False))
                 else:
                     return True
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
@@ -114,8 +115,8 @@ class Connection:
         while True:
             try:
                 return receive()
-            except WOULD_BLOCK as blocked:
-                await self._ready(deadline, write=wants_write(blocked, default=False))
+            except _WOULD_BLOCK as blocked:
+                await self._ready(deadline, write=_wants_write(blocked, default=False))
             except OSError:
                 return b""
 
@@ -141,9 +142,9 @@ class Connection:
         while pending:
             try:
                 count = self.sock.send(pending)
-            except WOULD_BLOCK as blocked:
+            except _WOULD_BLOCK as blocked:
                 try:
-                    await self._ready(pace.deadline(started, len(data) - len(pending)), write=wants_write(blocked, default=True))
+                    await self._ready(pace.deadline(started, len(data) - len(pending)), write=_wants_write(blocked, default=True))
                 except Stalled as stalled:
                     raise SlowReader(str(stalled)) from None
             except OSError as error:
@@ -170,7 +171,7 @@ class Connection:
             except ssl.SSLWantWriteError:  # rare, and waiting for it here would spin: the next read sees to it
                 self._loop.remove_reader(self._fd)
                 return
-            except WOULD_BLOCK:
+            except _WOULD_BLOCK:
                 return
             except OSError:
                 data = b""
@@ -241,3 +242,8 @@ class Connection:
 def _settle(future: asyncio.Future[bool], value: bool) -> None:  # noqa: FBT001 - the loop hands arguments on by position
     if not future.done():
         future.set_result(value)
+
+
+def _wants_write(blocked: OSError, *, default: bool) -> bool:
+    """Whether to wait until a socket can be written: TLS says itself, and may have to write in order to read; for others ``default``."""
+    return isinstance(blocked, ssl.SSLWantWriteError) or (default and not isinstance(blocked, ssl.SSLWantReadError))
