@@ -7,7 +7,6 @@ import gzip
 import http.client
 import json
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from safetensors.numpy import save
 
 from fedcore.coordinator.metrics import CATALOGUE, METHOD_LABELS
 from fedcore.engine.reasons import EXIT_CODE, EndReason, Rejection
-from support.coordinator import Worker, model, start_coordinator, stop_coordinator
+from support.coordinator import Worker, model, start_coordinator, stop_coordinator, until
 from support.scraped import scrape, scrape_until
 
 JOB = """\
@@ -44,13 +43,6 @@ def start(tmp_path):
             return made
 
         yield start
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def url(coordinator):
@@ -243,7 +235,7 @@ def test_finished_coordinator_waits_on_when_the_last_scrape_came_too_late(start)
     coordinator = start(linger=600)
     scrape(url(coordinator))
     finish(coordinator)
-    wait_until(lambda: any(" lingering " in line for line in coordinator.log))
+    until(lambda: any(" lingering " in line for line in coordinator.log))
     for _ in range(5):  # Prometheus has given each of them up
         assert scrape(url(coordinator), patience=1e-6).one("fedcore_finished", "reason") == "Completed"
     assert coordinator.process.poll() is None
@@ -255,7 +247,7 @@ def test_signal_ends_the_wait_and_the_exit_code_stays(start):
     coordinator = start(linger=600)
     scrape(url(coordinator))
     finish(coordinator)
-    wait_until(lambda: any(" lingering " in line for line in coordinator.log))
+    until(lambda: any(" lingering " in line for line in coordinator.log))
     assert coordinator.process.poll() is None
     coordinator.process.send_signal(signal.SIGTERM)
     assert coordinator.process.wait(20) == 0

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import time
 import xmlrpc.client
 from types import SimpleNamespace
 
@@ -31,7 +30,7 @@ from fedcore.report.lock import lock_run_dir
 from fedcore.report.rundir import EVENTS, read_events
 from fedcore.report.rundir import JOB as JOB_FILE
 from support.checksum import sum64
-from support.coordinator import Worker, model, start_coordinator, stop_coordinator
+from support.coordinator import Worker, model, start_coordinator, stop_coordinator, until
 from support.tls import certificate_files
 
 JOB = """\
@@ -65,13 +64,6 @@ def start(tmp_path):
             return made
 
         yield start
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 # -- what it refuses --------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import xmlrpc.client
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,3 +183,11 @@ def stop_coordinator(coordinator):
     coordinator.process.send_signal(signal.SIGKILL)
     coordinator.process.wait(timeout=10)
     coordinator.process.stderr.close()
+
+
+def until(condition):
+    """Wait for something that a process does in its own time."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
