@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from fedcore.engine.reasons import EXIT_CODE, EndReason
 from fedcore.experiments.experiment import Ended, counted
 from fedcore.experiments.page import arguments, experiment_page
-from fedcore.local.interrupts import interruptible
+from fedcore.local.interrupts import held_back, interruptible
 from fedcore.local.processes import child_environment
 from fedcore.report.rundir import JOB, REPORT, new_run_dir, write_atomically
 
@@ -127,20 +127,23 @@ def _make(run: Run, job: Path, folder: Path) -> Ended:
     run_dir, log = folder / "runs" / run.name, folder / "logs" / f"{run.name}.jsonl"
     command = [*arguments(run, str(job), str(run_dir)), "--json", "--log-format", "json", "--no-report"]
     with log.open("wb") as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fedcore.cli.main", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=child_environment(os.environ, {}),
-            process_group=0,  # Ctrl-C reaches it once, through us: a second one would kill its workers
-        )
+        child = None
         try:
+            with held_back():
+                child = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "fedcore.cli.main", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=child_environment(os.environ, {}),
+                    process_group=0,  # Ctrl-C reaches it once, through us: a second one would kill its workers
+                )
             out = child.communicate(timeout=_LIMIT_SECONDS)[0]
         except subprocess.TimeoutExpired:
             out = _stop(child)
         except KeyboardInterrupt:
-            _stop(child)
+            if child is not None:
+                _stop(child)
             raise
     summary = json.loads(out) if out.strip() else {}
     return Ended(run, child.returncode, summary, run_dir, log)

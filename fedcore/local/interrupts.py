@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["Interrupts", "interruptible"]
+__all__ = ["Interrupts", "held_back", "interruptible"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTING = (*_SIGNALS, signal.SIGHUP)
 
 
 class Interrupts:
@@ -64,3 +65,20 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold an interrupt back until the block is done: what a started process is known by must be there for whoever ends it."""
+    taken: list[int] = []
+    before = {number: signal.getsignal(number) for number in _INTERRUPTING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: taken.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if taken:
+            raise KeyboardInterrupt

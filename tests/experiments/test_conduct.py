@@ -13,6 +13,9 @@ import pytest
 
 LIMIT_SECONDS = 100
 QUICK = """\
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +32,15 @@ class Quick(Failures):
 
 
 EXPECTED, *FLAGS = sys.argv[2:]
+if "INTERRUPT_AT_START" in os.environ:
+    fork = subprocess._fork_exec
+
+    def fork_and_interrupt(*arguments):
+        child = fork(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    subprocess._fork_exec = fork_and_interrupt
 done = conduct(Quick(workers=3, kill=(0, 2), seeds=1), Path(sys.argv[1]))
 print(done.wrong, done.refused)
 sys.exit(done.exit_code)
@@ -36,8 +48,8 @@ sys.exit(done.exit_code)
 
 
 class Started:
-    def __init__(self, folder, expected, flags):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")}
+    def __init__(self, folder, expected, flags, own):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("FEDCORE_")} | own
         self.base = folder / "experiments"
         self.process = subprocess.Popen(
             [sys.executable, "-c", QUICK, str(self.base), expected, *flags],
@@ -63,8 +75,8 @@ class Started:
 def start(tmp_path):
     started = []
 
-    def begin(*flags, expected=""):
-        started.append(Started(tmp_path, expected, flags))
+    def begin(*flags, expected="", **own):
+        started.append(Started(tmp_path, expected, flags, own))
         return started[-1]
 
     yield begin
@@ -114,6 +126,20 @@ def test_ctrl_c_keeps_what_has_ended(start):
     assert "Broken off: 1 of 2 runs" in (experiment.folder / "report.html").read_text()
     assert (experiment.folder / "figure.png").is_file()
     assert [child for child in children if child.is_running()] == []
+
+
+def test_ctrl_c_while_a_run_is_started_ends_that_run(start):
+    experiment = start(INTERRUPT_AT_START="1")
+    code, out, err = experiment.finish()
+    assert code == 130, out + err
+    assert [process for process in psutil.process_iter() if str(experiment.base) in " ".join(arguments(process))] == []
+
+
+def arguments(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_a_refused_job_leaves_nothing(start):
