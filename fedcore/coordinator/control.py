@@ -28,6 +28,7 @@ from fedcore.wire.protocol import (
     SubmitReply,
     UpdateReport,
     UploadReply,
+    to_struct,
 )
 from fedcore.wire.xmlrpc import RpcFault
 
@@ -106,7 +107,7 @@ class Control:
                 return await self._ask(lambda ticket: ev.Left(session, ticket, reason[:512]), waiting)
             case "fedcore.status", [str(session)]:
                 self._require(session)
-                return self._service.progress().model_dump(mode="json", by_alias=True, exclude_none=True)
+                return to_struct(self._service.progress())
             case _:
                 raise RpcFault(FaultCode.BAD_REQUEST, f"{method} does not take these parameters; system.methodHelp says which")
 

@@ -32,6 +32,7 @@ __all__ = [
     "UploadReply",
     "Welcome",
     "Work",
+    "to_struct",
     "uploads_path",
     "weights_path",
 ]
@@ -96,13 +97,19 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the struct as XML-RPC can carry it: no nil, no integer beyond 31 bits."""
-        return {key: _wire(value) for key, value in self.model_dump(mode="json", exclude_none=True).items()}
+        """Return the struct: see `to_struct`."""
+        return to_struct(self)
+
+
+def to_struct(model: BaseModel) -> dict[str, Any]:
+    """Return a model as XML-RPC can carry it: what is None is left out at any depth, an integer beyond 31 bits is a string."""
+    struct: dict[str, Any] = _wire(model.model_dump(mode="json", by_alias=True))
+    return struct
 
 
 def _wire(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _wire(item) for key, item in value.items()}
+        return {key: _wire(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_wire(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**31) <= value < 2**31:

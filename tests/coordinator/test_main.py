@@ -342,6 +342,23 @@ def test_upload_that_brings_its_report_is_counted_once(start):
     assert [(event["samples"], event["train_s"]) for event in counted] == [(100, 0.5)]
 
 
+def test_status_can_be_told_whatever_the_rounds_were(start):
+    coordinator = start(rounds=2, replicas=5)
+    most = 2**29 - 1
+    workers = [Worker(coordinator, index).register(samples=most) for index in range(5)]
+    assert workers[0].task()["kind"] == "init"
+    assert workers[0].deliver(0, "", save(model(values=1000))) == "accepted"
+    for worker in workers:  # without a loss, and together with more samples than XML-RPC's integers hold
+        base = worker.task()["base"]["id"]
+        upload = worker.put(1, base, save(model(values=1000)))[1]["upload"]
+        assert worker.submit(1, base, upload, samples=most)["result"] == "accepted"
+    assert workers[0].task()["round"] == 2
+    status = workers[0].rpc.fedcore.status(workers[0].session)
+    [closed] = status["recent_rounds"]
+    assert (status["round"], closed["outcome"], closed["samples"]) == (2, "full", str(5 * most))
+    assert "train_loss" not in closed
+
+
 def test_upload_whose_report_is_refused_is_not_counted(start):
     coordinator = start()
     worker, task = first_round(coordinator)
