@@ -138,15 +138,21 @@ def _make(run: Run, job: Path, folder: Path) -> Ended:
                     env=child_environment(os.environ, {}),
                     process_group=0,  # Ctrl-C reaches it once, through us: a second one would kill its workers
                 )
-            out = child.communicate(timeout=_LIMIT_SECONDS)[0]
-        except subprocess.TimeoutExpired:
-            out = _stop(child)
+            out = _output(child)
+            exit_code = child.returncode
         except KeyboardInterrupt:
             if child is not None:
                 _stop(child)
             raise
     summary = json.loads(out) if out.strip() else {}
-    return Ended(run, child.returncode, summary, run_dir, log)
+    return Ended(run, exit_code, summary, run_dir, log)
+
+
+def _output(child: subprocess.Popen[bytes]) -> bytes:
+    try:
+        return child.communicate(timeout=_LIMIT_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        return _stop(child)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> bytes:
