@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedcore.aggregation.dtypes import element_of
 from fedcore.aggregation.grid import MAX_UPDATES, out_of_range
-from fedcore.aggregation.sums import BLOCK_BYTES, BLOCK_VALUES, STRIPE_BYTES, sum_of
+from fedcore.aggregation.sums import STRIPE_BYTES, sum_of
 from fedcore.aggregation.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,12 +64,10 @@ class _Block:
     stop: int
 
 
-def _blocks(grid: Grid, elements: Sequence[Element]) -> Iterator[_Block]:
-    for index, (element, tensor) in enumerate(zip(elements, grid.layout.tensors, strict=True)):
-        # Eight-byte values come by half as many, so that a piece stays at 256 KiB.
-        step = min(BLOCK_VALUES, BLOCK_BYTES // element.size)
-        for start in range(0, tensor.values, step):
-            yield _Block(index, start, min(start + step, tensor.values))
+def _blocks(grid: Grid, rules: Sequence[TensorSum]) -> Iterator[_Block]:
+    for index, (rule, tensor) in enumerate(zip(rules, grid.layout.tensors, strict=True)):
+        for start in range(0, tensor.values, rule.most):
+            yield _Block(index, start, min(start + rule.most, tensor.values))
 
 
 class _Lane:
@@ -140,7 +138,7 @@ class ExactMean:
         self._lanes = [_Lane(grid, self._elements, scratch) for scratch in self._workspace.scratch]
         shapes = [(rule.limbs, tensor.values) for rule, tensor in zip(self._lanes[0].rules, grid.layout.tensors, strict=True)]
         self._limbs = self._workspace.accumulators(shapes)
-        self._stripes = list(_stripes(list(_blocks(grid, self._elements)), self._elements))
+        self._stripes = list(_stripes(list(_blocks(grid, self._lanes[0].rules)), self._elements))
         self._torn = False
 
     def add(self, *updates: UpdateFile) -> None:

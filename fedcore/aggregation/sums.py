@@ -19,21 +19,23 @@ from fedcore.aggregation.dtypes import Kind
 from fedcore.aggregation.kernels import kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from fedcore.aggregation.dtypes import Element, Raw
     from fedcore.aggregation.kernels import Kernels
 
-__all__ = ["BLOCK_BYTES", "BLOCK_VALUES", "STRIPE_BYTES", "Limbs", "Scratch", "TensorSum", "sum_of"]
+__all__ = ["BLOCK_VALUES", "STRIPE_BYTES", "Limbs", "Scratch", "TensorSum", "sum_of"]
 
 Limbs: TypeAlias = "NDArray[np.int64]"
 """Accumulators of a block of values, of shape (limbs, values)."""
 
 BLOCK_VALUES = 65_536
-"""Most values handled at once: 256 KiB of float32."""
-BLOCK_BYTES = 4 * BLOCK_VALUES
+"""Most values that numpy handles at once: it passes over them several times, so they have to stay in the cache."""
+_BLOCK_BYTES = 4 * BLOCK_VALUES
 """Most bytes of them."""
-STRIPE_BYTES = 4 * BLOCK_BYTES
+STRIPE_BYTES = 4 * _BLOCK_BYTES
 """What one lane finishes at once, between two hand-overs."""
 _ROUNDER = 1.5 * 2.0**52
 _ROUNDER_BITS = 0x4338_0000_0000_0000
@@ -63,6 +65,8 @@ class TensorSum(Protocol):
     """How one tensor is summed. ``raw`` and ``limbs`` are the same block of values in an update and in the accumulator."""
 
     limbs: int = 1
+    most: int = BLOCK_VALUES
+    """Largest block that it takes, in values; in bytes no more than a stripe."""
 
     def begin(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         """As `add`, to an accumulator that may hold anything."""
@@ -153,7 +157,9 @@ class _FloatSum(TensorSum):
 
 
 class _CompiledSum(_FloatSum):
-    """float32, in one pass over the block."""
+    """float32, in one pass over the block. A call costs as much as 20,000 values, most of it the interpreter's lock: hence long blocks."""
+
+    most = STRIPE_BYTES // 4
 
     def __init__(self, element: Element, step: float, scratch: Scratch, compiled: Kernels) -> None:
         super().__init__(element, step, scratch)
@@ -163,25 +169,35 @@ class _CompiledSum(_FloatSum):
         if raw.flags.aligned:
             self._compiled.begin(limbs[0], raw, samples / self._step)
         else:
-            super().begin(limbs, raw, samples)
+            limbs.fill(0)
+            self.add(limbs, raw, samples)
 
     def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         if raw.flags.aligned:
             self._compiled.add(limbs[0], raw, samples / self._step)
         else:
-            super().add(limbs, raw, samples)
+            for part in _parts(raw.size):
+                super().add(limbs[:, part], raw[part], samples)
 
     def mean(self, limbs: Limbs, out: Raw, count: int, samples: int) -> None:
         if self._clip or not out.flags.aligned:
-            super().mean(limbs, out, count, samples)
+            for part in _parts(out.size):
+                super().mean(limbs[:, part], out[part], count, samples)
         else:
             self._compiled.mean(limbs[0], out, count * _ROUNDER_BITS % 2**64, samples / self._step)
+
+
+def _parts(size: int) -> Iterator[slice]:
+    """Yield what numpy can handle of so many values."""
+    for start in range(0, size, BLOCK_VALUES):
+        yield slice(start, min(start + BLOCK_VALUES, size))
 
 
 class _DoubleSum(TensorSum):
     """float64: the second limb sums what rounding to the step left over, in 2**-51 of a step."""
 
     limbs = 2
+    most = _BLOCK_BYTES // 8
 
     def __init__(self, element: Element, step: float, scratch: Scratch) -> None:
         self._element = element
@@ -228,6 +244,7 @@ class _IntegerSum(TensorSum):
     """Integers of any width: the weighted mean, rounded half to even, exact throughout."""
 
     def __init__(self, element: Element, scratch: Scratch) -> None:
+        self.most = min(BLOCK_VALUES, _BLOCK_BYTES // element.size)
         self._element = element
         self._scratch = scratch
 

@@ -18,7 +18,7 @@ from fedcore.aggregation import ALGORITHMS, BaseVersion, UpdateFile, Workspace
 from fedcore.coordinator.futures import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from fedcore.aggregation import Aggregation
     from fedcore.coordinator.spool import Upload
@@ -99,8 +99,10 @@ class Collector:
                 else:
                     self._release(upload)
 
-    async def close(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Written:
+    def close(self, version: int, state: Mapping[str, Any], sync: Callable[[], None]) -> Awaitable[Written]:
         """Write the mean as ``version``, durable, and ``sync`` called before it counts; then open the next sum on it.
+
+        What waits to be merged when this is called is added in the pass that writes.
 
         Raises
         ------
@@ -108,6 +110,11 @@ class Collector:
             The run directory cannot be written.
         """
         last, self._waiting = self._waiting, []
+        return self._close(last, version, state, sync)
+
+    async def _close(
+        self, last: Sequence[tuple[Upload, UpdateFile]], version: int, state: Mapping[str, Any], sync: Callable[[], None]
+    ) -> Written:
         if self._merging is not None:
             await self._merging
         assert self._aggregation is not None

@@ -21,7 +21,7 @@ from fedcore.progress import Progress
 from fedcore.wire.protocol import FaultCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from fedcore.coordinator.app import Waiting
     from fedcore.coordinator.ending import Ending
@@ -178,7 +178,7 @@ class Service:
                 assert upload is not None
                 self._background(self._adopt(upload, dict(checkpoint)))
             case ef.WriteVersion(version, checkpoint):
-                self._background(self._close(version, dict(checkpoint)))
+                self._background(self._close(self.collector.close(version, self._stamped(dict(checkpoint)), self.journal.sync)))
             case ef.Finish():
                 self._ending.write(effect)
             case ef.Shutdown():
@@ -197,9 +197,9 @@ class Service:
         except Exception as error:  # noqa: BLE001 - see handle
             self._break(error)
 
-    async def _close(self, version: int, checkpoint: dict[str, Any]) -> None:
+    async def _close(self, closing: Awaitable[Written]) -> None:
         try:
-            self._written(await self.collector.close(version, self._stamped(checkpoint), self.journal.sync))
+            self._written(await closing)
         except OSError as error:
             self._write_failed(error)
         except Exception as error:  # noqa: BLE001 - see handle

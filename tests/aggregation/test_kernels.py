@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from fedcore.aggregation import dtypes, sums
 from fedcore.aggregation.dtypes import ELEMENTS
 from fedcore.aggregation.kernels import LIBRARY, kernels, load
-from fedcore.aggregation.sums import BLOCK_VALUES, Scratch, sum_of
+from fedcore.aggregation.sums import BLOCK_VALUES, STRIPE_BYTES, Scratch, sum_of
 
 F32 = ELEMENTS["F32"]
 
@@ -76,18 +76,32 @@ def test_sums_and_means_have_the_same_bits(updates, coarser, misplaced):
     assert results[0] == results[1]
 
 
+LONGEST = STRIPE_BYTES // 4
+"""The longest block that the compiled rule takes; numpy's takes it in parts."""
+
+
 @compiled
-@pytest.mark.parametrize("size", [1, 7, 1000, BLOCK_VALUES])
-def test_whole_blocks_too(size):
-    values = np.random.default_rng(size).normal(size=size).astype(np.float32)
+@pytest.mark.parametrize("misplaced", [False, True])
+@pytest.mark.parametrize("step", [2.0**-40, 2.0**70])  # with the coarse one means are clipped, which numpy does
+@pytest.mark.parametrize("size", [1, 7, 1000, BLOCK_VALUES, LONGEST - 1, LONGEST])
+def test_whole_blocks_too(size, step, misplaced):
+    values = (np.random.default_rng(size).normal(size=size) * step * 2.0**40).astype(np.float32)
+
+    def stored(array):
+        return np.frombuffer(b"x" + array.tobytes(), np.uint32, size, 1) if misplaced else array.view("<u4")
+
+    def sums(rule, part):
+        limbs, mean = total[:, part], means[part]
+        rule.begin(limbs, stored(values)[part], 600)
+        rule.add(limbs, stored(values[::-1].copy())[part], 77)
+        rule.mean(limbs, mean, 2, 677)
+
     results = []
-    for rule in both(2.0**-40):
-        total = np.empty((1, size), np.int64)
-        rule.begin(total, values.view("<u4"), 600)
-        rule.add(total, values[::-1].copy().view("<u4"), 77)
-        mean = np.empty(size, np.uint32)
-        rule.mean(total, mean, 2, 677)
-        results.append(total.tobytes() + mean.tobytes())
+    for rule in both(step):
+        total, means = np.empty((1, size), np.int64), np.empty(size, np.uint32)
+        for start in range(0, size, rule.most):
+            sums(rule, slice(start, start + rule.most))
+        results.append(total.tobytes() + means.tobytes())
     assert results[0] == results[1]
 
 
@@ -103,7 +117,7 @@ def test_peaks_are_the_same(bits):
 def test_versions_have_the_same_bytes(files):
     def version():
         tensors = [
-            {"odd": np.arange(seed, seed + 3, dtype=np.int8), "w": rng.normal(size=(300, 500)).astype(np.float32)} for seed in range(4)
+            {"odd": np.arange(seed, seed + 3, dtype=np.int8), "w": rng.normal(size=(300, 1500)).astype(np.float32)} for seed in range(4)
         ]
         updates = [files.update(update, 5 + n) for n, update in enumerate(tensors[1:])]
         return files.average(files.base(tensors[0]), updates)
