@@ -157,8 +157,9 @@ class Worker:
                 return
             if finished is None or busy.superseded.is_set():
                 log_event("superseded", round=order.round, done=busy.done)
-                self._observer.passed(busy.done * _epochs(order))
-                self._observer.task_ended("superseded")
+                if order.kind is TaskKind.TRAIN:
+                    self._observer.passed(busy.done * _epochs(order))
+                    self._observer.task_ended("superseded")
                 self._session.heartbeat(order.round, busy.done, parked=False)
                 return
             assert finished.file is not None, "an update has weights"

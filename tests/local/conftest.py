@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from support.runs import assert_no_request_failed
+
 LIMIT_SECONDS = 90
 
 TASK = '''
@@ -49,6 +51,21 @@ class Steps:
 
 def task(context):
     return Steps(context.index)
+
+
+class Speechless(Steps):
+    """Reports no loss, and takes longer to begin than a worker goes without a sign of life."""
+
+    def samples(self):
+        threading.Event().wait(0.5)
+        return 10
+
+    def train(self, weights, work):
+        return Trained({"w": weights["w"] + 1}, 10)
+
+
+def speechless(context):
+    return Speechless(context.index)
 
 
 def refusing(context):
@@ -177,3 +194,4 @@ def runs(tmp_path):
             process.kill()
         process.communicate()
     made.wait_for_ends(made.children())
+    assert_no_request_failed(made.run_dir)

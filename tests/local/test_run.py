@@ -47,6 +47,12 @@ def test_a_killed_worker_starts_again_and_the_round_waits_for_it(runs):
     assert done.summary["updates"]["accepted"] == 9
 
 
+def test_signs_of_life_are_answered_after_rounds_without_a_loss(runs):
+    done = runs.run("-q", "--kill", "worker-1@2", "--set", "spec.task.entrypoint=steps_task:speechless")
+    assert (done.exit_code, done.summary["worker_restarts"]) == (0, 1), done.stderr
+    assert "HTTP 500" not in (runs.run_dir / "logs" / "worker-1.log").read_text()
+
+
 def test_a_killed_coordinator_resumes(runs):
     done = runs.run("-q", "--kill", "coordinator@2")
     assert done.exit_code == 0, done.stderr

@@ -116,6 +116,7 @@ class Runs:
 
     def finish(self, process, limit=LIMIT_SECONDS, run_dir=None):
         out, err = process.communicate(timeout=limit)
+        assert_no_request_failed(run_dir or self.run_dir)
         return Ended(process.returncode, out, err, run_dir or self.run_dir)
 
     def run(self, changes=None, *arguments, run_dir=None, limit=LIMIT_SECONDS):
@@ -136,6 +137,14 @@ class Runs:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+def assert_no_request_failed(run_dir):
+    """See that the coordinator met no error of its own: its workers try again, so a run may end well all the same."""
+    log = run_dir / "logs" / "coordinator.log"
+    if log.exists():
+        text = log.read_text()
+        assert "request_failed" not in text and "connection_failed" not in text, text[-3000:]
 
 
 def children(process):
