@@ -72,7 +72,7 @@ class AccuracyByWorkers:
 
     def words(self, ended: Ended) -> str:
         """Say the accuracy."""
-        return f"accuracy {ended.summary['metrics']['accuracy']:.2%}"
+        return f"accuracy {100 * ended.summary['metrics']['accuracy']:.2f} %"
 
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         """Draw every run, the mean and the range by number of workers, and the paper's values."""
@@ -104,7 +104,7 @@ class AccuracyByWorkers:
         """Return mean and range by number of workers, and the paper's value."""
         lines: list[Cells] = []
         for workers, values in _by_workers(rows).items():
-            published = f"{PUBLISHED[workers]:.2%}" if workers in PUBLISHED else "not given"
+            published = f"{100 * PUBLISHED[workers]:.2f} %" if workers in PUBLISHED else "not given"
             seconds = mean(float(row["duration_s"]) for row in rows if int(row["workers"]) == workers)
             spread = [f"{value:.2f} %" for value in (mean(values), min(values), max(values))]
             lines.append([str(workers), *spread, published, str(len(values)), f"{seconds:.0f} s"])
