@@ -118,6 +118,22 @@ def test_events_are_durable_before_the_state_is(start, upload, updates, tmp_path
     assert (tmp_path / "versions" / "000001.json").exists()
 
 
+def test_update_that_closes_the_round_is_added_in_the_pass_that_divides(start, upload, updates, monkeypatch):
+    collector, _ = start()
+    summed = []
+    monkeypatch.setattr(collector._aggregation, "add", lambda *added: summed.append(added))
+
+    async def close():
+        collector.merge(upload(save(updates[0])), "worker-0", 1)
+        closing = collector.close(1, {}, lambda: None)
+        await asyncio.sleep(0)  # as in the service, the loop's next turn is the merge's
+        return await closing
+
+    written = asyncio.run(close())
+    assert summed == []
+    np.testing.assert_allclose(load(written.stored.path.read_bytes())["weight"], updates[0]["weight"], rtol=1e-6, atol=1e-6)
+
+
 def failing_once(monkeypatch, error):
     """An algorithm whose first sum fails and which would go on without it."""
     whole = module.ALGORITHMS["fedavg"]
