@@ -67,8 +67,8 @@ def load(folder: Path) -> Kernels | None:
 
 
 def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+    # Not by way of __array_interface__: each call interns its keys anew, and the interpreter's table of strings is rebuilt over and over.
+    return int(array.ctypes.data)
 
 
 kernels = load(Path(__file__).parent)
