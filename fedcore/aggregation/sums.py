@@ -169,8 +169,7 @@ class _CompiledSum(_FloatSum):
         if raw.flags.aligned:
             self._compiled.begin(limbs[0], raw, samples / self._step)
         else:
-            limbs.fill(0)
-            self.add(limbs, raw, samples)
+            super().begin(limbs, raw, samples)
 
     def add(self, limbs: Limbs, raw: Raw, samples: int) -> None:
         if raw.flags.aligned:

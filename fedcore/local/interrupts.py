@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 __all__ = ["Interrupts", "held_back", "interruptible"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_INTERRUPTING = (*_SIGNALS, signal.SIGHUP)
 
 
 class Interrupts:
@@ -56,29 +55,31 @@ def _leave_it_to_the_loop(_number: int, _frame: FrameType | None) -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and a terminal that is closed be what Ctrl-C is, unless they are ignored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
+    with _handled_by(signal.default_int_handler, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
     """Hold an interrupt back until the block is done: what a started process is known by must be there for whoever ends it."""
     taken: list[int] = []
-    before = {number: signal.getsignal(number) for number in _INTERRUPTING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: taken.append(number))
+    try:
+        with _handled_by(lambda number, _: taken.append(number), *_SIGNALS, signal.SIGHUP):
+            yield
+    finally:
+        if taken:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle these signals otherwise for a while; one that is ignored stays ignored."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, usual in before.items():
+        if usual is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if taken:
-            raise KeyboardInterrupt
+        for number, usual in before.items():
+            signal.signal(number, usual)
